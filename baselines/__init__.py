@@ -1,0 +1,8 @@
+"""Policies that do not learn: generic ones, and one module a system with its analytic solvers and bounds."""
+
+from __future__ import annotations
+
+if __name__ != "sixgym.baselines":
+    raise ImportError(
+        "the folder baselines/ is the package sixgym.baselines: import it as 'sixgym.baselines' (after pip install -e .)"
+    )

@@ -1,0 +1,47 @@
+"""The errors that a user can cause. Each message names the field, the value and what is allowed."""
+
+from __future__ import annotations
+
+
+class SixgymError(ValueError):
+    """Base of all errors that come from what a user typed, passed or stored."""
+
+
+class ParamsError(SixgymError):
+    """A parameter of a system is unknown, of the wrong type or out of its range."""
+
+
+class ActionError(SixgymError):
+    """An action has the wrong shape or type, is not finite, or lies outside its space."""
+
+
+class SeedError(SixgymError):
+    """A seed is negative, not an integer, or there are too few or too many of them."""
+
+
+class OptionsError(SixgymError):
+    """An option of a constructor or of ``reset`` is unknown or malformed."""
+
+
+class StateError(SixgymError):
+    """A step out of order (before reset, after the end) or a state that does not fit the system."""
+
+
+class UnknownIdError(SixgymError):
+    """An environment, policy, preset or algorithm of that name does not exist."""
+
+
+class ConfigError(SixgymError):
+    """A training configuration is malformed or asks for what does not exist."""
+
+
+class CheckpointError(SixgymError):
+    """A checkpoint is missing, truncated, altered, or belongs to something else."""
+
+
+class PolicyError(SixgymError):
+    """A policy returned something that is not an action, or its file cannot be read."""
+
+
+class ResultError(SixgymError):
+    """A stored result is malformed or does not belong to the task it names."""

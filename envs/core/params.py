@@ -1,0 +1,150 @@
+"""Parameters of a system: typed, ranged, with unit and source, and a readable error for a typo."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from sixgym.envs.core.errors import ParamsError, UnknownIdError
+
+Source = Literal["paper", "related", "standard", "ours"]
+"""Where a number comes from: the system's paper, a related paper, common usage, or our choice."""
+
+
+def param(
+    default: Any, *, unit: str, source: Source, description: str, note: str = "", **limits: Any
+) -> Any:
+    """A field of a `Params` class.
+
+    Args:
+        default: the default value.
+        unit: SI unit, ``"1"`` for a pure number, ``""`` for a name or a switch.
+        source: where the default comes from.
+        description: what the field means, one sentence.
+        note: what to know of the source (a citation, why we chose it).
+        **limits: pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``max_length``.
+    """
+    extra: dict[str, Any] = {"unit": unit, "source": source, "note": note}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class ParamRow(NamedTuple):
+    """One line of the parameter table of a system."""
+
+    name: str
+    default: Any
+    unit: str
+    allowed: str
+    source: str
+    description: str
+    note: str
+
+
+class Params(BaseModel):
+    """Base of every system's parameters: frozen, strict, no unknown fields.
+
+    Make one with `create`, which takes a preset's name and overrides and turns pydantic's report
+    into one line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+
+    @classmethod
+    def create(cls, preset: str | None = None, **values: Any) -> Self:
+        """Parameters of a preset with some values replaced.
+
+        Args:
+            preset: a name in ``presets``; None is ``"default"``.
+            **values: fields to replace.
+
+        Raises:
+            UnknownIdError: there is no such preset.
+            ParamsError: a field is unknown, of the wrong type or out of range.
+        """
+        name = "default" if preset is None else preset
+        if name not in cls.presets:
+            allowed = ", ".join(sorted(cls.presets))
+            raise UnknownIdError(f"preset={preset!r}: unknown; allowed: {allowed}")
+        merged = {**cls.presets[name], **{k: _plain(v) for k, v in values.items()}}
+        try:
+            return cls(**merged)
+        except ValidationError as error:
+            raise ParamsError(_one_line(cls, error)) from None
+
+    @classmethod
+    def table(cls) -> list[ParamRow]:
+        """The parameter table: one row a field, in order."""
+        return [_row(name, field) for name, field in cls.model_fields.items()]
+
+    def config_hash(self) -> str:
+        """SHA-256 (first 16 hex digits) of all values in canonical JSON; names a task's physics."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as Python's, lists as tuples: what JSON and NumPy hand us for a strict model."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | np.ndarray):
+        return tuple(_plain(v) for v in value)
+    return value
+
+
+def _one_line(cls: type[Params], error: ValidationError) -> str:
+    parts = []
+    for item in error.errors(include_url=False):
+        name = ".".join(str(p) for p in item["loc"]) or cls.__name__
+        field = cls.model_fields.get(str(item["loc"][0])) if item["loc"] else None
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, cls.model_fields, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"allowed: {_names(cls)}"
+            parts.append(f"{name}={item['input']!r}: no such parameter; {hint}")
+        elif field is None:
+            parts.append(str(item["msg"]).removeprefix("Value error, "))
+        else:
+            parts.append(f"{name}={item['input']!r}: {item['msg']}; allowed: {_allowed(field)}")
+    return "; ".join(parts)
+
+
+def _names(cls: type[Params]) -> str:
+    return ", ".join(cls.model_fields)
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The type and range of a field, in words."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(repr(v) for v in get_args(field.annotation))
+    name = getattr(field.annotation, "__name__", str(field.annotation))
+    if get_origin(field.annotation) is not None:
+        name = str(field.annotation)
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(limit, key)!r}"
+        for key, sign in signs.items()
+        for limit in field.metadata
+        if getattr(limit, key, None) is not None
+    ]
+    return " ".join([name, " and ".join(bounds)]).strip()
+
+
+def _row(name: str, field: FieldInfo) -> ParamRow:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return ParamRow(
+        name=name,
+        default=field.default,
+        unit=str(extra.get("unit", "")),
+        allowed=_allowed(field),
+        source=str(extra.get("source", "")),
+        description=field.description or "",
+        note=str(extra.get("note", "")),
+    )

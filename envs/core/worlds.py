@@ -1,0 +1,49 @@
+"""Disjoint worlds: the row seeds of training, tuning, validation and evaluation never meet.
+
+Row *i* of a batch seeded *s* is the world *s + i*, so small seeds overlap. Each use has a range of
+its own, far above the small seeds that a user types (which are never mapped): a block of ``2**24``
+rows for every seed ``k``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sixgym.envs.core.errors import OptionsError, SeedError
+
+World = Literal["train", "tuning", "validation", "evaluation"]
+
+ROWS_PER_SEED = 2**24
+"""Rows in the block of one seed."""
+
+FIRST: dict[World, int] = {
+    "train": 2**40,
+    "tuning": 2**42,
+    "validation": 2**43,
+    "evaluation": 2**44,
+}
+"""First row seed of each world."""
+
+SEEDS: dict[World, int] = {
+    "train": (2**42 - 2**40) // ROWS_PER_SEED,
+    "tuning": (2**43 - 2**42) // ROWS_PER_SEED,
+    "validation": (2**44 - 2**43) // ROWS_PER_SEED,
+    "evaluation": 2**44 // ROWS_PER_SEED,
+}
+"""How many seeds each world has."""
+
+
+def row_seed(world: World, seed: int) -> int:
+    """First row seed of seed ``seed`` in ``world``; row *i* adds *i*.
+
+    For evaluation the seed is the version of the task.
+
+    Raises:
+        OptionsError: there is no such world.
+        SeedError: the seed is outside ``[0, SEEDS[world])``.
+    """
+    if world not in FIRST:
+        raise OptionsError(f"world={world!r}: unknown; allowed: {', '.join(FIRST)}")
+    if not 0 <= seed < SEEDS[world]:
+        raise SeedError(f"seed={seed!r}: allowed for {world}: 0 to {SEEDS[world] - 1}")
+    return FIRST[world] + seed * ROWS_PER_SEED

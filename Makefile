@@ -1,0 +1,57 @@
+# Every target makes or reuses the virtual environment $(VENV) from constraints.txt by itself.
+#   make demo   train, evaluate and rank an agent       make test   the fast tests
+#   make lint | typecheck | docs | bench | test-slow | constraints | clean
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_FLAGS ?= -n 2
+BENCH_FLAGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.PHONY: demo test test-slow lint typecheck docs bench constraints clean
+.DEFAULT_GOAL := test
+
+$(VENV)/.made: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools
+	@touch $@
+
+# Stamps, so that a second run installs nothing. The demo needs less than the tests.
+$(DEMO): EXTRAS := train,wandb,leaderboard
+$(DEV): EXTRAS := dev
+$(DEMO) $(DEV): $(VENV)/.made pyproject.toml setup.py
+	@echo "installing sixgym[$(EXTRAS)] into $(VENV)"
+	$(PIP) --no-build-isolation -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(DEMO)
+	$(BIN)/python tools/demo.py
+
+# One thread a process: torch's threads of two test processes would only get in each other's way.
+test: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-slow: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+typecheck: $(DEV)
+	$(BIN)/python tools/typecheck.py
+
+docs: $(DEV)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
+
+constraints:
+	$(PYTHON) tools/pin.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,85 @@
+"""The ``sixgym`` command: one small module a subcommand, heavy imports inside their functions."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import sixgym
+from sixgym.envs.core.errors import SixgymError
+
+app = typer.Typer(
+    name="sixgym",
+    help="Reinforcement-learning environments for 6G control problems.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(sixgym.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Reinforcement-learning environments for 6G control problems."""
+
+
+def main() -> None:
+    """Run the command line.
+
+    What a user did wrong (`SixgymError`) or has not installed is one line on stderr and exit code
+    2; anything else is a fault of ours and keeps its traceback.
+    """
+    try:
+        app()
+    except SixgymError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        hint = _missing_extra(error.name or "")
+        if hint is None:
+            raise
+        _fail(hint)
+
+
+_EXTRA_OF = {
+    "stable_baselines3": "train",
+    "sb3_contrib": "train",
+    "tensorboard": "train",
+    "tqdm": "train",
+    "wandb": "wandb",
+    "pygame": "render",
+    "imageio": "render",
+    "imageio_ffmpeg": "render",
+    "scipy": "leaderboard",
+    "jinja2": "leaderboard",
+    "matplotlib": "leaderboard",
+}
+"""The extra that brings a top-level module."""
+
+
+def _missing_extra(module: str) -> str | None:
+    top = module.partition(".")[0]
+    extra = _EXTRA_OF.get(top)
+    return extra and f"{top} is not installed: pip install 'sixgym[{extra}]'"
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 #   make lint | typecheck | docs | bench | test-slow | constraints | clean
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_FLAGS ?= -n 2
+PYTEST_FLAGS ?= -n 2 --dist loadgroup
 BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin

@@ -29,7 +29,8 @@ def main() -> None:
         subprocess.run([*pip, "install", "--quiet", "-e", f"{ROOT}[dev]", TORCH], check=True)
         freeze = [*pip, "freeze", "--exclude-editable", "--all"]
         frozen = subprocess.run(freeze, check=True, stdout=subprocess.PIPE, text=True).stdout
-    pins = sorted({line.split("+")[0] for line in frozen.splitlines() if "==" in line}, key=str.lower)
+    lines = [line for line in frozen.splitlines() if "==" in line and not line.startswith("pip==")]
+    pins = sorted({line.split("+")[0] for line in lines}, key=str.lower)
     (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n")
     print(f"{len(pins)} versions pinned", file=sys.stderr)
 

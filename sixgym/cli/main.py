@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import sixgym
+from sixgym.cli import catalogue
 from sixgym.envs.core.errors import SixgymError
 
 app = typer.Typer(
@@ -35,6 +36,10 @@ def _root(
     ] = False,
 ) -> None:
     """Reinforcement-learning environments for 6G control problems."""
+
+
+app.command("list")(catalogue.list_environments)
+app.command("info")(catalogue.info)
 
 
 def main() -> None:

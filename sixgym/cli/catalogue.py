@@ -1,0 +1,124 @@
+"""``sixgym list`` and ``sixgym info``: what there is."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sixgym.cli.text import section, table
+from sixgym.envs.core.registry import Entry, entries, entry
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.system import System
+
+EnvId = Annotated[str, typer.Argument(metavar="ID", help="An id of `sixgym list`.")]
+
+
+def list_environments() -> None:
+    """List the environments."""
+    rows = [[e.id, _steps(e), e.title] for e in entries()]
+    typer.echo(table(rows, header=["id", "steps", "what it is"], indent=0))
+
+
+def info(
+    id: EnvId,
+    preset: Annotated[str | None, typer.Option(help="Show the values of this preset.")] = None,
+) -> None:
+    """Show an environment: spaces, parameters, metrics, scores, baselines, references."""
+    from sixgym.envs.core.make import make_system
+
+    found = entry(id)
+    system = make_system(found.system, preset=preset)
+    parts = [
+        f"{found.id}: {found.title}",
+        section("Spaces", _spaces(found, system)),
+        section("Parameters" + (f" (preset {preset})" if preset else ""), _parameters(system)),
+        section("Presets", "  " + ", ".join(sorted(type(system.params).presets))),
+        section("Metrics", _metrics(system)),
+        section("Scores (ratios of sums; the first is the leaderboard's)", _scores(system)),
+        section("Baselines", _baselines(id)),
+    ]
+    references = _references(system)
+    if references:
+        parts.append(section("References", references))
+    typer.echo("\n".join(parts))
+
+
+def _steps(found: Entry) -> str:
+    return "-" if found.max_episode_steps is None else str(found.max_episode_steps)
+
+
+def _spaces(found: Entry, system: System[Any, Any]) -> str:
+    rows = [
+        ["observation", str(system.observation_space)],
+        ["action", str(system.action_space)],
+        ["steps", f"{_steps(found)} an episode, then truncated"],
+    ]
+    return table(rows, header=["space", "what"])
+
+
+_MARKS = {
+    "paper": "[paper]",
+    "related": "[related]",
+    "standard": "[standard]",
+    "ours": "[our choice]",
+}
+"""How the source of a default is written, everywhere."""
+
+
+def _parameters(system: System[Any, Any]) -> str:
+    rows = [
+        [
+            row.name,
+            str(getattr(system.params, row.name)),
+            row.unit,
+            row.allowed,
+            _MARKS.get(row.source, row.source),
+            row.description,
+        ]
+        for row in type(system.params).table()
+    ]
+    return table(rows, header=["name", "value", "unit", "allowed", "source", "meaning"])
+
+
+def _metrics(system: System[Any, Any]) -> str:
+    rows = [
+        [m.name, m.unit, "always" if m.level == 0 else "info_level=1", m.description]
+        for m in system.metrics
+    ]
+    return table(rows, header=["name", "unit", "in info", "meaning"])
+
+
+def _scores(system: System[Any, Any]) -> str:
+    rows = [
+        [
+            s.name,
+            s.unit,
+            "higher" if s.higher_is_better else "lower",
+            f"{s.numerator} / {s.denominator}",
+            s.description,
+        ]
+        for s in system.scores
+    ]
+    return table(rows, header=["name", "unit", "better", "sums of", "meaning"])
+
+
+def _baselines(id: str) -> str:
+    from sixgym.baselines.policy import load_baselines
+
+    rows = [[b.name, b.kind, b.sees, b.description] for b in load_baselines(id).values()]
+    return table(rows, header=["name", "kind", "sees", "what it does"])
+
+
+def _references(system: System[Any, Any]) -> str:
+    """The ``References`` section of the docstring of the system's package."""
+    package = inspect.getmodule(type(system))
+    name = package.__name__.rpartition(".")[0] if package is not None else ""
+    text = inspect.getdoc(__import__(name, fromlist=["_"])) if name else None
+    head, found, tail = (text or "").partition("References\n")
+    if not found:
+        return ""
+    lines = [line for line in tail.splitlines() if set(line) - set("-=")]
+    return "\n".join(f"  {line}" for line in lines)

@@ -200,11 +200,11 @@ def min_power(
     seen = [interference] * len(targets)
     for i in range(len(targets) - 1, -1, -1):
         seen[i] = interference
-        wanted = targets[i] * interference
-        received = wanted if caps is None else torch.minimum(wanted, caps[i])
+        received = targets[i] * interference
+        if caps is not None:
+            received = torch.minimum(received, caps[i])
         interference = interference + received
-    place = decode_position(order)
-    needed = torch.stack(seen, -1).gather(-1, place)
+    needed = torch.empty_like(gain).scatter(-1, order, torch.stack(seen, -1))
     power = target_sinr * needed / gain.clamp_min(torch.finfo(gain.dtype).tiny)
     if caps is None:
         return MinPower(power, target_sinr)
@@ -360,9 +360,10 @@ def mmse_min_power(
         )
         sinrs[i] = torch.minimum(powers[i] * per_watt, targets[i])
         root = _potter_update(root, seen, powers[i], per_watt)
-    place = decode_position(order)
+    blank = torch.empty_like(target_sinr)
     return MinPower(
-        torch.stack(powers, -1).gather(-1, place), torch.stack(sinrs, -1).gather(-1, place)
+        blank.scatter(-1, order, torch.stack(powers, -1)),
+        blank.scatter(-1, order, torch.stack(sinrs, -1)),
     )
 
 

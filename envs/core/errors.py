@@ -45,3 +45,7 @@ class PolicyError(SixgymError):
 
 class ResultError(SixgymError):
     """A stored result is malformed or does not belong to the task it names."""
+
+
+class ActionTypeError(ActionError, TypeError):
+    """An action is not an array of numbers of the right kind."""

@@ -1,0 +1,18 @@
+"""What turns a system into environments; importing this package imports no torch.
+
+========== =====================================================================================
+module     what it holds
+========== =====================================================================================
+system     `System`: the pure functions of a batched Markov process
+params     `Params`: typed, ranged parameters with unit and source
+rows       `Rows`: seeds, episodes, time limit and compilation of a batch
+gym_view   the single Gymnasium environment
+vector_view  the native Gymnasium vector environment
+sb3_view   the Stable-Baselines3 ``VecEnv``
+registry   ids, and where their baselines and claims live
+worlds     disjoint row seeds of training, tuning, validation and evaluation
+spaces     validated actions, NumPy views of observations
+render     the canvas of the pictures
+errors     what a user can cause
+========== =====================================================================================
+"""

@@ -1,0 +1,134 @@
+"""What is registered: one entry an id, without importing torch or the systems themselves.
+
+`register` puts an id into Gymnasium's registry (and, for games, PettingZoo's) and remembers where
+its baselines and claims live. It is called by ``import sixgym`` for the suite's own systems and by
+users for theirs; calling it again with the same content changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from sixgym.envs.core.errors import OptionsError, UnknownIdError
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.system import System
+
+_MAKE = "sixgym.envs.core.make:make_env"
+_MAKE_VECTOR = "sixgym.envs.core.make:make_vector_env"
+_ENTRIES: dict[str, Entry] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered system."""
+
+    id: str
+    """``namespace/Name-vN``, the same in both registries."""
+    system: str
+    """``module:Class`` of the `System`."""
+    max_episode_steps: int | None
+    title: str
+    """One line for lists."""
+    baselines: str | None = None
+    """Module with a ``BASELINES`` table, or None."""
+    claims: str | None = None
+    """Module with a ``CLAIMS`` table, or None."""
+    is_game: bool = False
+    """Whether it is multi-agent and also stands in PettingZoo's registry."""
+
+    def load_system(self) -> type[System[Any, Any]]:
+        """Import the system's class."""
+        return load_system(self.system)
+
+
+def register(
+    id: str,
+    system: str | type[System[Any, Any]],
+    *,
+    max_episode_steps: int | None,
+    title: str = "",
+    baselines: str | None = None,
+    claims: str | None = None,
+    is_game: bool = False,
+) -> Entry:
+    """Register a system under an id; idempotent.
+
+    Args:
+        id: ``namespace/Name-vN``.
+        system: ``"module:Class"`` or the class itself (which must be importable by name).
+        max_episode_steps: default time limit; None for none.
+        title: one line for lists.
+        baselines: module with a ``BASELINES`` table.
+        claims: module with a ``CLAIMS`` table.
+        is_game: also register with PettingZoo.
+
+    Raises:
+        OptionsError: the id stands for another system already, or has no version.
+    """
+    path = system if isinstance(system, str) else f"{system.__module__}:{system.__qualname__}"
+    entry = Entry(id, path, max_episode_steps, title, baselines, claims, is_game)
+    if _ENTRIES.get(id) == entry and id in gym.registry:
+        return entry
+    if id in _ENTRIES and _ENTRIES[id].system != path:
+        raise OptionsError(f"id={id!r}: already registered for {_ENTRIES[id].system}")
+    if gym.envs.registration.parse_env_id(id)[2] is None:
+        raise OptionsError(f"id={id!r}: allowed: namespace/Name-vN, with a version")
+    gym.registry.pop(id, None)
+    gym.register(
+        id=id,
+        entry_point=_MAKE,
+        vector_entry_point=_MAKE_VECTOR,
+        max_episode_steps=max_episode_steps,
+        kwargs={"system": path},
+    )
+    if is_game:
+        _register_game(id, path)
+    _ENTRIES[id] = entry
+    return entry
+
+
+def _register_game(id: str, path: str) -> None:
+    """PettingZoo's registry warns on repeats, so look first."""
+    from sixgym.envs.core.pettingzoo_view import register_parallel
+
+    register_parallel(id, path)
+
+
+def entries() -> list[Entry]:
+    """All registered systems, by id."""
+    return [_ENTRIES[id] for id in sorted(_ENTRIES)]
+
+
+def entry(id: str) -> Entry:
+    """The entry of an id.
+
+    Raises:
+        UnknownIdError: no such id; the message names the nearest ones.
+    """
+    if id not in _ENTRIES:
+        near = difflib.get_close_matches(id, _ENTRIES, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"allowed: {', '.join(_ENTRIES)}"
+        raise UnknownIdError(f"id={id!r}: not registered; {hint}")
+    return _ENTRIES[id]
+
+
+def load_system(path: str) -> type[System[Any, Any]]:
+    """Import ``module:Class``.
+
+    Raises:
+        UnknownIdError: there is no such module or class.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnknownIdError(f"system={path!r}: cannot be imported: {error}") from error
+    return found  # type: ignore[no-any-return]

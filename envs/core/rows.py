@@ -1,0 +1,305 @@
+"""Rows of one system stepped together: seeds, episodes, time limit, autoreset, compilation.
+
+Every view (Gymnasium, Stable-Baselines3, PettingZoo) stands on `Rows`. A row is one environment:
+its episode is a function of (row seed, episode number) alone, so row i of a batch seeded s equals
+the single environment seeded s + i, whatever the batch size and the order of resets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from sixgym.envs.backend.rng import episode_key
+from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.system import Action, Observation, P, S, System
+
+CHUNK_ROWS = 256
+"""Eager batches are stepped in chunks of this many rows, so that temporaries stay in cache."""
+
+
+class Outcome(NamedTuple):
+    """One step of all rows; all tensors are fresh. Nothing here is written again."""
+
+    observation: Observation
+    reward: Tensor
+    """(rows,), for games (rows, agents)."""
+    terminated: Tensor
+    """(rows,) bool."""
+    truncated: Tensor
+    """(rows,) bool: the time limit was reached in this step."""
+    metrics: Tensor
+    """(rows, number of level-0 metrics) in the order of ``system.metrics``."""
+    diagnostics: dict[str, Tensor]
+    """Level-1 metrics by name, each (rows, *shape); empty at ``info_level`` 0."""
+
+
+class _Result(NamedTuple):
+    """What the pure, compiled part of a step returns: `Outcome` and the new state, flat."""
+
+    state: tuple[Tensor, ...]
+    step: Tensor
+    outcome: Outcome
+
+
+def tree_map(function: Callable[..., Tensor], *trees: Observation) -> Observation:
+    """Apply a function to tensors, or to the tensors of equal dictionaries, key by key."""
+    first = trees[0]
+    if isinstance(first, dict):
+        return {k: function(*(cast("dict[str, Tensor]", t)[k] for t in trees)) for k in first}
+    return function(*trees)
+
+
+class Rows(Generic[P, S]):
+    """``num_rows`` environments of one system.
+
+    Args:
+        system: the dynamics; its device and dtype are the rows'.
+        num_rows: at least 1.
+        max_episode_steps: steps after which ``truncated`` is set; None never truncates.
+        compile: fuse the step with torch.compile (tens of seconds once); eager otherwise. The two
+            agree to float tolerance; eager alone is bit-equal across batch sizes.
+
+    Raises:
+        OptionsError: a number out of range, or compilation asked of a system with a solver.
+    """
+
+    def __init__(
+        self,
+        system: System[P, S],
+        num_rows: int,
+        *,
+        max_episode_steps: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        if num_rows < 1:
+            raise OptionsError(f"num_envs={num_rows!r}: allowed: at least 1")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise OptionsError(f"max_episode_steps={max_episode_steps!r}: allowed: at least 1")
+        if compile and system.contains_solver:
+            raise OptionsError(
+                f"compile=True: the step of {type(system).__name__} contains a solver; "
+                "allowed: compile=False"
+            )
+        self.system = system
+        self.num_rows = num_rows
+        self.max_episode_steps = max_episode_steps
+        self.compile = compile
+        self.metric_names = tuple(m.name for m in system.metrics_up_to(0))
+        zero = torch.zeros(num_rows, dtype=torch.int64, device=system.device)
+        self.seed = zero
+        self.episode = zero.clone()
+        self.step = zero.clone()
+        self._key = zero.clone()
+        self._state: S | None = None
+        self._state_type: Callable[[Sequence[Tensor]], S] = cast("Any", tuple)
+        self._fused: Callable[..., _Result] | None = None
+
+    @property
+    def state(self) -> S:
+        """The system's state of all rows.
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        if self._state is None:
+            raise StateError("step before reset: call reset() first")
+        return self._state
+
+    @property
+    def started(self) -> bool:
+        """Whether a first reset has happened."""
+        return self._state is not None
+
+    @torch.no_grad()
+    def start(self, rows: Tensor | None = None, seeds: Tensor | None = None) -> Observation:
+        """Begin an episode in some rows.
+
+        Args:
+            rows: (n,) int64 indices; None is all rows.
+            seeds: (n,) int64 row seeds: those rows begin their episode 0. None: each begins its
+                next episode.
+
+        Returns:
+            The first observations of these rows, (n, ...).
+
+        Raises:
+            StateError: seeds are None before the first seeded start, or only some rows are
+                started before all of them were.
+        """
+        if self._state is None and (seeds is None or rows is not None):
+            raise StateError("the first start must seed all rows")
+        everything = torch.arange(self.num_rows, device=self.system.device)
+        index = everything if rows is None else rows
+        seed = self.seed[index] if seeds is None else seeds
+        episode = self.episode[index] + 1 if seeds is None else torch.zeros_like(seed)
+        step = torch.zeros_like(seed)
+        key = episode_key(seed, episode)
+        state = self._start_state(key, step)
+        fresh = (seed, episode, step, key, *state)
+        if rows is not None:
+            held = (self.seed, self.episode, self.step, self._key, *self.state)
+            fresh = tuple(h.index_copy(0, index, f) for h, f in zip(held, fresh, strict=True))
+        self.seed, self.episode, self.step, self._key = fresh[:4]
+        self._set_state(state, fresh[4:])
+        return self.system.observe(state)
+
+    def _start_state(self, key: Tensor, step: Tensor) -> S:
+        chunks = [
+            self.system.start(self.system.start_draws.draw(k, s))
+            for k, s in zip(key.split(CHUNK_ROWS), step.split(CHUNK_ROWS), strict=True)
+        ]
+        if len(chunks) == 1:
+            return chunks[0]
+        make = cast("Any", getattr(type(chunks[0]), "_make", tuple))
+        return cast("S", make([torch.cat(leaves) for leaves in zip(*chunks, strict=True)]))
+
+    @torch.no_grad()
+    def advance(self, action: Action) -> Outcome:
+        """One step of every row; rows that have ended are not restarted here.
+
+        Args:
+            action: (rows, ...), already validated (see `sixgym.envs.core.spaces`).
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        state = self.state
+        if self.compile:
+            result = self._compiled()(tuple(state), action, self._key, self.step)
+        else:
+            result = self._advance_eager(tuple(state), action)
+        self._state = self._state_type(result.state)
+        self.step = result.step
+        return result.outcome
+
+    @torch.no_grad()
+    def observation(self) -> Observation:
+        """The current observation of all rows, computed afresh."""
+        return self.system.observe(self.state)
+
+    @torch.no_grad()
+    def action_mask(self) -> Tensor | None:
+        """(rows, n) bool of allowed actions, or None where all always are."""
+        return self.system.action_mask(self.state)
+
+    def _advance_eager(self, state: tuple[Tensor, ...], action: Action) -> _Result:
+        if self.num_rows <= CHUNK_ROWS:
+            return self._pure(state, action, self._key, self.step)
+        bounds = range(0, self.num_rows, CHUNK_ROWS)
+        parts = [
+            self._pure(
+                tuple(leaf[i : i + CHUNK_ROWS] for leaf in state),
+                tree_map(lambda t, i=i: t[i : i + CHUNK_ROWS], action),
+                self._key[i : i + CHUNK_ROWS],
+                self.step[i : i + CHUNK_ROWS],
+            )
+            for i in bounds
+        ]
+        return _concatenate(parts)
+
+    def _pure(
+        self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor
+    ) -> _Result:
+        """Draw, advance and observe: the whole step as a function of its arguments."""
+        system = self.system
+        step = step + 1
+        noise = system.step_draws.draw(key, step)
+        new, (reward, terminated, metrics) = system.advance(
+            self._state_type(state), action, noise
+        )
+        if self.max_episode_steps is None:
+            truncated = torch.zeros_like(terminated)
+        else:
+            truncated = step >= self.max_episode_steps
+        if self.metric_names:
+            packed = torch.stack([metrics[name] for name in self.metric_names], dim=1)
+        else:
+            packed = reward.new_zeros((step.shape[0], 0))
+        rest = {k: v for k, v in metrics.items() if k not in self.metric_names}
+        outcome = Outcome(system.observe(new), reward, terminated, truncated, packed, rest)
+        return _Result(tuple(new), step, outcome)
+
+    def _compiled(self) -> Callable[..., _Result]:
+        if self._fused is None:
+            # Only the tensors change between calls (rows, dtype and params are fixed), so the
+            # guards on Python attributes, which cost more than a single row's physics, can go.
+            options: dict[str, Any] = {
+                "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
+            }
+            self._fused = torch.compile(
+                self._pure, fullgraph=True, dynamic=self.num_rows > 1, options=options
+            )
+        return self._fused
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that decides how the rows go on: a flat dictionary of contiguous tensors.
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        state = self.state
+        names = getattr(state, "_fields", range(len(state)))
+        saved = {f"state.{n}": t for n, t in zip(names, state, strict=True)}
+        saved |= {"rows.seed": self.seed, "rows.episode": self.episode, "rows.step": self.step}
+        return {k: v.detach().clone().contiguous() for k, v in saved.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from `state_dict` of rows of the same system and number.
+
+        Raises:
+            StateError: a tensor is missing, too many, or of another shape or dtype; nothing is
+                changed then.
+        """
+        if self._state is None:
+            device = self.system.device
+            key = torch.zeros(self.num_rows, dtype=torch.int64, device=device)
+            template = self._start_state(key, key)
+        else:
+            template = self._state
+        names = [str(n) for n in getattr(template, "_fields", range(len(template)))]
+        expected = {f"state.{n}": t for n, t in zip(names, template, strict=True)}
+        expected |= {f"rows.{n}": self.seed for n in ("seed", "episode", "step")}
+        if expected.keys() != saved.keys():
+            odd = ", ".join(sorted(expected.keys() ^ saved.keys()))
+            raise StateError(f"state: missing or unknown tensors: {odd}")
+        for name, like in expected.items():
+            got = saved[name]
+            if got.shape != like.shape or got.dtype != like.dtype:
+                raise StateError(
+                    f"state: {name} is {tuple(got.shape)} {got.dtype}; "
+                    f"allowed: {tuple(like.shape)} {like.dtype}"
+                )
+        own = {k: v.to(self.system.device).clone() for k, v in saved.items()}
+        self.seed, self.episode, self.step = (own[f"rows.{n}"] for n in ("seed", "episode", "step"))
+        self._key = episode_key(self.seed, self.episode)
+        self._set_state(template, [own[f"state.{n}"] for n in names])
+
+    def _set_state(self, like: S, leaves: Sequence[Tensor]) -> None:
+        self._state_type = cast("Any", getattr(type(like), "_make", tuple))
+        self._state = self._state_type(leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and deepcopy without the compiled function; it is made again on use."""
+        return {**self.__dict__, "_fused": None}
+
+
+def _concatenate(parts: list[_Result]) -> _Result:
+    outcomes = [p.outcome for p in parts]
+    first = outcomes[0]
+    outcome = Outcome(
+        observation=tree_map(lambda *t: torch.cat(t), *(o.observation for o in outcomes)),
+        reward=torch.cat([o.reward for o in outcomes]),
+        terminated=torch.cat([o.terminated for o in outcomes]),
+        truncated=torch.cat([o.truncated for o in outcomes]),
+        metrics=torch.cat([o.metrics for o in outcomes]),
+        diagnostics={
+            k: torch.cat([o.diagnostics[k] for o in outcomes]) for k in first.diagnostics
+        },
+    )
+    state = tuple(torch.cat(leaves) for leaves in zip(*(p.state for p in parts), strict=True))
+    return _Result(state, torch.cat([p.step for p in parts]), outcome)

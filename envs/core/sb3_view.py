@@ -1,0 +1,257 @@
+"""The rows of a system as a Stable-Baselines3 ``VecEnv``.
+
+The wrapper writes what SB3 wants and nothing else: final observations, time-limit flags and episode
+statistics in the ``info`` of rows that ended; all other rows share one empty ``info``, because a
+dictionary a row and step would cost more than the physics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
+from torch import Tensor
+
+from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.registry import entry
+from sixgym.envs.core.rows import Outcome
+from sixgym.envs.core.spaces import row_of, to_numpy
+from sixgym.envs.core.vector_view import SixgymVectorEnv
+from sixgym.envs.core.worlds import World, row_seed
+
+RENDERED_ROWS = 4
+"""``render`` tiles the pictures of this many rows at most."""
+
+
+class SixgymSB3VecEnv(VecEnv):
+    """A `SixgymVectorEnv` in mode SameStep, as SB3's ``VecEnv``.
+
+    ``info["episode"]`` (r, l, t) and ``info["episode_metrics"]`` (sums of the level-0 metrics) are
+    given for rows that ended, so that no ``VecMonitor`` is needed. ``seed(k)`` selects block k of
+    the world, never the plain row seeds: training and evaluation cannot meet.
+
+    Args:
+        env: the rows, in autoreset mode SameStep and with NumPy output.
+        world: which range of row seeds ``seed`` selects from.
+
+    Raises:
+        OptionsError: the environment is in another mode.
+    """
+
+    def __init__(self, env: SixgymVectorEnv, *, world: World = "train") -> None:
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP or env.output != "numpy":
+            raise OptionsError(
+                f"autoreset_mode={env.autoreset_mode.value!r}, output={env.output!r}: "
+                "allowed for SB3: 'SameStep', 'numpy'"
+            )
+        self.env = env
+        self.world: World = world
+        self._row_seeds: list[int] | None = None
+        self._actions: Any = None
+        self._started = time.time()
+        self._nothing: dict[str, Any] = {}
+        self._returns = np.zeros(env.num_envs)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self._sums = np.zeros((env.num_envs, len(env.rows.metric_names)))
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.metadata = env.metadata
+
+    def seed(self, seed: int | None = None) -> Sequence[int]:
+        """Let the next ``reset`` begin episode 0 of the rows of a seed's block.
+
+        Args:
+            seed: block k of this view's world; None draws one.
+
+        Returns:
+            The row seeds.
+        """
+        k = int(np.random.default_rng().integers(2**16)) if seed is None else int(seed)
+        first = row_seed(self.world, k)
+        self._row_seeds = [first + i for i in range(self.num_envs)]
+        return self._row_seeds
+
+    def reset(self) -> VecEnvObs:
+        """Begin the next episode of every row (or the first, after ``seed``)."""
+        if self._row_seeds is None and not self.env.rows.started:
+            self.seed(None)
+        options = self._options[0] or None
+        observation, _ = self.env.reset(seed=self._row_seeds, options=options)
+        self._row_seeds = None
+        self._reset_options()
+        for total in (self._returns, self._lengths, self._sums):
+            total[:] = 0
+        return observation  # type: ignore[no-any-return]
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Advance all rows; rows that ended return the first observation of their next episode.
+
+        Raises:
+            ActionError: the actions are not in the space.
+        """
+        out, observation, _ = self.env.transition(self._actions)
+        rewards = out.reward.to(torch.float32).numpy()
+        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        self._sums += out.metrics.numpy()
+        infos = [self._nothing] * self.num_envs
+        if dones.any():
+            self._close_episodes(infos, np.flatnonzero(dones), out)
+        return to_numpy(observation), rewards, dones, infos
+
+    def _close_episodes(
+        self, infos: list[dict[str, Any]], ended: NDArray[np.int64], out: Outcome
+    ) -> None:
+        final = to_numpy(out.observation)
+        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        elapsed = round(time.time() - self._started, 6)
+        names = self.env.rows.metric_names
+        for i in ended.tolist():
+            infos[i] = {
+                "terminal_observation": row_of(final, i),
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "episode": {
+                    "r": float(self._returns[i]),
+                    "l": int(self._lengths[i]),
+                    "t": elapsed,
+                },
+                "episode_metrics": dict(zip(names, self._sums[i].tolist(), strict=True)),
+            }
+        for total in (self._returns, self._lengths, self._sums):
+            total[ended] = 0
+
+    def close(self) -> None:
+        """Close the window, if any."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """Pictures of the first rows, at most `RENDERED_ROWS`."""
+        if self.render_mode != "rgb_array":
+            return [None for _ in range(self.num_envs)]
+        return [self.env.render_row(i) for i in range(min(self.num_envs, RENDERED_ROWS))]
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the environment, once for each row asked for."""
+        value = getattr(self.env, attr_name)
+        return [value] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the environment; rows are not separate objects.
+
+        Raises:
+            OptionsError: only some rows were named.
+        """
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise OptionsError(f"indices={indices!r}: allowed: None, attributes are of all rows")
+        setattr(self.env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method; ``action_masks`` is answered row by row from one tensor."""
+        rows = list(self._get_indices(indices))
+        result = getattr(self.env, method_name)(*args, **kwargs)
+        if method_name == "action_masks":
+            masks = self._all_allowed() if result is None else result
+            return [masks[i] for i in rows]
+        return [result] * len(rows)
+
+    def _all_allowed(self) -> NDArray[np.bool_]:
+        space = self.action_space
+        if isinstance(space, gym.spaces.Discrete):
+            width = int(space.n)
+        elif isinstance(space, gym.spaces.MultiDiscrete):
+            width = int(space.nvec.sum())
+        else:
+            raise OptionsError("action_masks: allowed only for discrete action spaces")
+        return np.ones((self.num_envs, width), dtype=np.bool_)
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether ``get_attr`` would find it."""
+        return hasattr(self.env, attr_name)
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """True for SB3's ``Monitor``, whose episode statistics this view gives itself."""
+        return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that decides how the rows and the running episode statistics go on.
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        saved = self.env.state_dict()
+        for name, value in self._totals().items():
+            saved[f"episode.{name}"] = torch.from_numpy(value.copy())
+        return saved
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue exactly from `state_dict`.
+
+        Raises:
+            StateError: the tensors do not fit; nothing is changed then.
+        """
+        rest = dict(saved)
+        mine: dict[str, NDArray[Any]] = {}
+        for name, like in self._totals().items():
+            got = rest.pop(f"episode.{name}", None)
+            if got is None or tuple(got.shape) != like.shape:
+                raise StateError(f"state: episode.{name} must have shape {like.shape}")
+            mine[name] = got.cpu().numpy()
+        self.env.load_state_dict(rest)
+        for name, like in self._totals().items():
+            like[:] = mine[name]
+
+    def _totals(self) -> dict[str, NDArray[Any]]:
+        return {"returns": self._returns, "lengths": self._lengths, "sums": self._sums}
+
+
+def make_vec_env(
+    id: str,
+    num_envs: int,
+    *,
+    seed: int | None = None,
+    world: World = "train",
+    max_episode_steps: int | None = None,
+    **kwargs: Any,
+) -> SixgymSB3VecEnv:
+    """The rows of a registered id, ready for Stable-Baselines3.
+
+    Args:
+        id: a registered id, as ``"sixgym/RisNoma-v0"``.
+        num_envs: rows.
+        seed: block of row seeds within the world; SB3's own ``seed`` argument selects it too.
+        world: ``"train"``, ``"tuning"``, ``"validation"`` or ``"evaluation"``.
+        max_episode_steps: time limit; None is the registered one.
+        **kwargs: parameters and options, as for ``gymnasium.make_vec``.
+
+    Raises:
+        UnknownIdError: no such id.
+        ParamsError: a wrong parameter.
+    """
+    from sixgym.envs.core.make import make_vector_env
+
+    known = entry(id)
+    limit = known.max_episode_steps if max_episode_steps is None else max_episode_steps
+    env = make_vector_env(
+        known.system, num_envs, max_episode_steps=limit, autoreset_mode="SameStep", **kwargs
+    )
+    view = SixgymSB3VecEnv(env, world=world)
+    if seed is not None:
+        view.seed(seed)
+    return view
+
+

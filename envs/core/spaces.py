@@ -1,0 +1,179 @@
+"""Actions in, observations out: validated tensors of a Gymnasium space, and NumPy views of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sixgym.envs.core.errors import ActionError, ActionTypeError
+from sixgym.envs.core.system import Action, Observation
+
+_SLACK = 1e-5
+"""How far a float action may overshoot its bounds by rounding; it is then clipped to them."""
+
+
+class ActionReader:
+    """Turns what a policy hands in into validated tensors.
+
+    Args:
+        space: the action space of one row: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of
+            these.
+        dtype: of float actions.
+        device: of the result.
+        name: of the field in error messages.
+
+    Raises:
+        TypeError: the space is of another kind.
+    """
+
+    def __init__(
+        self,
+        space: gym.Space[Any],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        name: str = "action",
+    ) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.device = device
+        self._parts: dict[str, ActionReader] | None = None
+        if isinstance(space, spaces.Dict):
+            self._parts = {
+                k: ActionReader(s, dtype=dtype, device=device, name=f"{name}.{k}")
+                for k, s in space.items()
+            }
+            return
+        self.low, self.high, self.shape = _bounds(space)
+        self.is_float = isinstance(space, spaces.Box) and space.dtype is not None
+        self.is_float = self.is_float and np.issubdtype(np.dtype(space.dtype), np.floating)
+
+    def read(self, value: Any, rows: int | None) -> Action:
+        """Validate and convert the actions of a batch.
+
+        Args:
+            value: an array, a tensor, or a dictionary of them, (rows, *shape).
+            rows: how many rows; None for a single environment's action without a row axis.
+
+        Returns:
+            Tensors (rows, *shape): floats in the system's dtype within their bounds, integers as
+            int64 counted from the space's own start.
+
+        Raises:
+            ActionTypeError: not an array of numbers, or a scalar where rows are wanted.
+            ActionError: wrong shape, not finite, or outside the space.
+        """
+        if self._parts is not None:
+            return self._read_parts(value, rows)
+        if isinstance(value, Tensor):
+            return self._read_tensor(value, rows)
+        array = np.asarray(value)
+        self._check_shape(array.shape, rows)
+        self._check_kind(array.dtype.kind)
+        if array.size and not (
+            (array >= self.low).all() and (array <= self.high).all()
+        ):  # NaN fails both
+            array = self._snap(array)
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=self._wanted))
+        tensor = tensor.to(self.device, self.dtype if self.is_float else torch.int64)
+        return tensor[None] if rows is None else tensor
+
+    @property
+    def _wanted(self) -> Any:
+        if not self.is_float:
+            return np.int64
+        return np.float64 if self.dtype == torch.float64 else np.float32
+
+    def _read_parts(self, value: Any, rows: int | None) -> dict[str, Tensor]:
+        parts = self._parts or {}
+        if not isinstance(value, dict):
+            raise ActionTypeError(f"{self.name}: allowed: a dictionary with {', '.join(parts)}")
+        if value.keys() != parts.keys():
+            odd = ", ".join(sorted(value.keys() ^ parts.keys()))
+            raise ActionError(f"{self.name}: missing or unknown: {odd}; allowed: {', '.join(parts)}")
+        read: dict[str, Tensor] = {}
+        for key, reader in parts.items():
+            tensor = reader.read(value[key], rows)
+            assert isinstance(tensor, Tensor)
+            read[key] = tensor
+        return read
+
+    def _read_tensor(self, value: Tensor, rows: int | None) -> Tensor:
+        """As `read`, staying on the device: there the range is enforced by clipping, not checked,
+        because a check would wait for the device. On the CPU it is checked as for arrays."""
+        if value.device.type == "cpu":
+            tensor = self.read(value.detach().numpy(), rows)
+            assert isinstance(tensor, Tensor)
+            return tensor
+        self._check_shape(tuple(value.shape), rows)
+        self._check_kind("f" if value.is_floating_point() else "i")
+        low = torch.as_tensor(self.low, device=value.device)
+        high = torch.as_tensor(self.high, device=value.device)
+        tensor = torch.minimum(torch.maximum(value.detach(), low), high)
+        tensor = tensor.to(self.device, self.dtype if self.is_float else torch.int64)
+        return tensor[None] if rows is None else tensor
+
+    def _check_shape(self, shape: tuple[int, ...], rows: int | None) -> None:
+        wanted = self.shape if rows is None else (rows, *self.shape)
+        if shape == wanted:
+            return
+        if shape == () and rows is not None:
+            raise ActionTypeError(f"{self.name}: a scalar; allowed: an array of shape {wanted}")
+        raise ActionError(f"{self.name}: shape {shape}; allowed: {wanted}")
+
+    def _check_kind(self, kind: str) -> None:
+        allowed = "fiu" if self.is_float else "iub"
+        if kind not in allowed:
+            words = "numbers" if self.is_float else "integers"
+            raise ActionTypeError(f"{self.name}: not {words} (array kind {kind!r})")
+
+    def _snap(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Clip what overshoots by rounding only; refuse everything else, naming the first."""
+        if self.is_float:
+            slack = _SLACK * np.maximum(1.0, np.abs(self.high))
+            fine = (array >= self.low - slack) & (array <= self.high + slack)
+        else:
+            fine = (array >= self.low) & (array <= self.high)
+        if fine.all():
+            return np.clip(array, self.low, self.high)
+        where = tuple(int(i) for i in np.argwhere(~fine)[0])
+        bad = array[where]
+        low = np.broadcast_to(self.low, array.shape)[where]
+        high = np.broadcast_to(self.high, array.shape)[where]
+        place = f"[{', '.join(map(str, where))}]" if where else ""
+        raise ActionError(f"{self.name}{place}={bad.item()!r}: allowed: {low} to {high}")
+
+
+def _bounds(space: gym.Space[Any]) -> tuple[NDArray[Any], NDArray[Any], tuple[int, ...]]:
+    """Lowest and highest values, and the shape, of a plain space."""
+    if isinstance(space, spaces.Box):
+        return space.low, space.high, space.shape
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return np.asarray(start), np.asarray(start + int(space.n) - 1), ()
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1, space.shape
+    if isinstance(space, spaces.MultiBinary):
+        zeros = np.zeros(space.shape, dtype=np.int64)
+        return zeros, zeros + 1, space.shape
+    raise TypeError(f"{type(space).__name__} is not supported as an action space")
+
+
+def to_numpy(observation: Observation) -> Any:
+    """NumPy views (no copy on the CPU) of a tensor or a dictionary of tensors."""
+    if isinstance(observation, dict):
+        return {k: v.cpu().numpy() for k, v in observation.items()}
+    return observation.cpu().numpy()
+
+
+def row_of(observation: Any, row: int) -> Any:
+    """One row of an array or of a dictionary of arrays."""
+    if isinstance(observation, dict):
+        return {k: v[row] for k, v in observation.items()}
+    return observation[row]

@@ -1,0 +1,357 @@
+"""The native vector environment: N rows stepped as one batch, with Gymnasium's autoreset modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sixgym.envs.core.errors import ActionError, OptionsError, SeedError, StateError
+from sixgym.envs.core.render import Screen, render_modes
+from sixgym.envs.core.rows import Outcome, Rows, tree_map
+from sixgym.envs.core.spaces import ActionReader, to_numpy
+from sixgym.envs.core.system import Observation, System
+
+_SEED_RANGE = 2**31
+"""Rows that are never seeded start from a base below this."""
+
+
+class Transition(NamedTuple):
+    """One step of all rows with autoreset applied, as tensors."""
+
+    outcome: Outcome
+    """What the rows did; its observation is the final one of rows that ended."""
+    observation: Observation
+    """What the agent sees next: the first observation where a row was restarted."""
+    restarted: Tensor | None
+    """(n,) int64 rows restarted in this call; None if none was."""
+
+
+class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
+    """All rows of a system as a `gymnasium.vector.VectorEnv`.
+
+    Args:
+        system: the dynamics.
+        num_envs: rows.
+        max_episode_steps: time limit; None for none.
+        autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"`` (or Gymnasium's enum).
+        output: ``"numpy"`` hands out views of this step's fresh tensors, ``"torch"`` the tensors.
+        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        compile: fuse the step with torch.compile.
+
+    Raises:
+        OptionsError: an argument is not among what is allowed.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 10}
+
+    def __init__(
+        self,
+        system: System[Any, Any],
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        output: Literal["numpy", "torch"] = "numpy",
+        render_mode: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        self.rows: Rows[Any, Any] = Rows(
+            system, num_envs, max_episode_steps=max_episode_steps, compile=compile
+        )
+        self.autoreset_mode = _mode(autoreset_mode)
+        if output not in ("numpy", "torch"):
+            raise OptionsError(f"output={output!r}: allowed: 'numpy', 'torch'")
+        self.output = output
+        self.system = system
+        self.num_envs = num_envs
+        self.metadata = {
+            **type(self).metadata,
+            "render_modes": render_modes(system),
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self._screen = Screen(system, render_mode, self.metadata["render_fps"])
+        self.render_mode = render_mode
+        self.single_observation_space = system.observation_space
+        self.single_action_space = system.action_space
+        self.observation_space = batch_space(system.observation_space, num_envs)
+        self.action_space = batch_space(system.action_space, num_envs)
+        self._reader = ActionReader(
+            system.action_space, dtype=system.dtype, device=system.device, name="actions"
+        )
+        self._ended = np.zeros(num_envs, dtype=np.bool_)
+        self._everyone = np.ones(num_envs, dtype=np.bool_)
+        self._everyone.setflags(write=False)
+
+    # ------------------------------------------------------------------ reset
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes.
+
+        Args:
+            seed: s seeds row i with s + i; a sequence seeds each row, None in it (or at all) goes
+                on to that row's next episode.
+            options: ``{"reset_mask": (num_envs,) bool}`` restarts these rows only; the others
+                return their current observation.
+
+        Raises:
+            SeedError: a seed is negative or not an integer, or there are not ``num_envs`` of them.
+            OptionsError: an unknown option.
+            TypeError: the mask is not a bool array.
+            ValueError: the mask has another shape or is all False.
+        """
+        mask = self._mask(options)
+        seeds = self._seeds(seed)
+        everyone = mask is None or bool(mask.all())
+        if not self.rows.started:
+            if not everyone:
+                raise StateError("reset_mask: the first reset must restart all rows")
+            base = int(self.np_random.integers(_SEED_RANGE)) if None in seeds else 0
+            seeds = [base + i if s is None else s for i, s in enumerate(seeds)]
+        which = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
+        seeded = [i for i in which if seeds[i] is not None]
+        onward = [i for i in which if seeds[i] is None]
+        for group, values in ((seeded, [seeds[i] for i in seeded]), (onward, None)):
+            if group:
+                self._start(group, cast("list[int] | None", values))
+        if mask is None:
+            self._ended[:] = False
+        else:
+            self._ended[mask] = False
+        if self.render_mode == "human":
+            self.render()
+        return self._give(self.rows.observation()), self._no_info()
+
+    def _start(self, group: list[int], seeds: list[int] | None) -> None:
+        device = self.system.device
+        values = None if seeds is None else torch.tensor(seeds, device=device)
+        index = None if len(group) == self.num_envs else torch.tensor(group, device=device)
+        self.rows.start(index, values)
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """One seed a row; also remembers them for ``np_random_seed``."""
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None if s is None else int(s) for s in seed]
+        if len(seeds) != self.num_envs:
+            raise SeedError(f"seed: {len(seeds)} of them; allowed: num_envs={self.num_envs}")
+        if any(s is not None and not 0 <= s < 2**62 for s in seeds):
+            bad = next(s for s in seeds if s is not None and not 0 <= s < 2**62)
+            raise SeedError(f"seed={bad}: allowed: 0 to 2**62 - 1")
+        first = next((s for s in seeds if s is not None), None)
+        if first is not None:
+            super().reset(seed=first)
+        return seeds
+
+    def _mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_] | None:
+        """The reset mask; it stays in ``options``, where wrappers look for it."""
+        if not options:
+            return None
+        unknown = options.keys() - {"reset_mask"}
+        if unknown:
+            odd = ", ".join(map(repr, sorted(unknown)))
+            raise OptionsError(f"options: unknown {odd}; allowed: 'reset_mask'")
+        mask = options["reset_mask"]
+        if isinstance(mask, Tensor):
+            mask = mask.cpu().numpy()
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"reset_mask: {type(mask).__name__}; allowed: a NumPy array of bool")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"reset_mask: shape {mask.shape}; allowed: ({self.num_envs},)")
+        if not mask.any():
+            raise ValueError("reset_mask: all False; allowed: at least one True")
+        return mask
+
+    # ------------------------------------------------------------------- step
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Advance all rows; ``infos`` holds each metric as an array with its ``_name`` mask.
+
+        Raises:
+            ActionError: wrong shape or number, not finite, or outside the space.
+            StateError: before the first reset; in mode Disabled, a row that has ended.
+        """
+        out, observation, restarted = self.transition(actions)
+        infos = self._infos(out, None if self._next_step else restarted)
+        reward, terminated, truncated = out.reward, out.terminated, out.truncated
+        if restarted is not None and not self._next_step:
+            self._add_final(infos, out)
+        if self.render_mode == "human":
+            self.render()
+        give = self._give
+        return give(observation), give(reward), give(terminated), give(truncated), infos
+
+    @property
+    def _next_step(self) -> bool:
+        return self.autoreset_mode is AutoresetMode.NEXT_STEP
+
+    def transition(self, actions: Any) -> Transition:
+        """The step as tensors, with autoreset: what ``step`` and the SB3 view are made of."""
+        if not self.rows.started:
+            raise StateError("step before reset: call reset() first")
+        pending = self._ended
+        waiting = bool(pending.any())
+        if waiting and self.autoreset_mode is AutoresetMode.DISABLED:
+            rows = np.flatnonzero(pending)[:8].tolist()
+            raise StateError(f"step after the end of rows {rows}: reset them with a reset_mask")
+        if waiting:
+            return self._restart_instead(actions, pending)
+        out = self.rows.advance(self._reader.read(actions, self.num_envs))
+        ended = (out.terminated | out.truncated).cpu().numpy()
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = ended
+            return Transition(out, out.observation, None)
+        if not ended.any():
+            return Transition(out, out.observation, None)
+        index, first = self._restart(ended)
+        observation = tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
+        return Transition(out, observation, index)
+
+    def _restart(self, ended: NDArray[np.bool_]) -> tuple[Tensor, Observation]:
+        index = torch.from_numpy(np.flatnonzero(ended)).to(self.system.device)
+        every = bool(ended.all())
+        return index, self.rows.start(None if every else index)
+
+    def _restart_instead(self, actions: Any, pending: NDArray[np.bool_]) -> Transition:
+        """NEXT_STEP: rows that ended ignore their action, and return their first observation."""
+        try:
+            action = self._reader.read(actions, self.num_envs)
+        except ActionError:
+            # What an ended row hands in does not matter, so only the others' must be in the space.
+            action = self._reader.read(_patched(actions, pending), self.num_envs)
+        out = self.rows.advance(action)
+        index, first = self._restart(pending)
+        blank = torch.from_numpy(pending).to(self.system.device)
+        observation = tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
+        zeroed = Outcome(
+            observation=observation,
+            reward=_blank(out.reward, blank),
+            terminated=_blank(out.terminated, blank),
+            truncated=_blank(out.truncated, blank),
+            metrics=_blank(out.metrics, blank),
+            diagnostics={k: _blank(v, blank) for k, v in out.diagnostics.items()},
+        )
+        self._ended = (zeroed.terminated | zeroed.truncated).cpu().numpy()
+        return Transition(zeroed, observation, index)
+
+    # ------------------------------------------------------------------ infos
+
+    def _infos(self, out: Outcome, blank_rows: Tensor | None) -> dict[str, Any]:
+        metrics, diagnostics = out.metrics, out.diagnostics
+        if blank_rows is not None:  # restarted in this step: theirs is the info of a reset
+            metrics = metrics.index_fill(0, blank_rows, 0)
+            diagnostics = {k: v.index_fill(0, blank_rows, 0) for k, v in diagnostics.items()}
+        return self._named(metrics, diagnostics, self._everyone)
+
+    def _named(
+        self, metrics: Tensor, diagnostics: dict[str, Tensor], mask: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        """Every metric as an array of its own, each with its mask."""
+        infos: dict[str, Any] = {}
+        columns = metrics.t().contiguous()
+        columns = self._give(columns)
+        for i, name in enumerate(self.rows.metric_names):
+            infos[name] = columns[i]
+            infos[f"_{name}"] = mask
+        for name, value in diagnostics.items():
+            infos[name] = self._give(value)
+            infos[f"_{name}"] = mask
+        return infos
+
+    def _add_final(self, infos: dict[str, Any], out: Outcome) -> None:
+        ended = (out.terminated | out.truncated).cpu().numpy()
+        infos["final_obs"] = self._give(out.observation)
+        infos["_final_obs"] = ended
+        infos["final_info"] = self._named(out.metrics, out.diagnostics, ended)
+        infos["_final_info"] = ended
+
+    def _no_info(self) -> dict[str, Any]:
+        """The infos of a reset: the keys and shapes of a step's, all zero."""
+        zeros = torch.zeros(self.num_envs, len(self.rows.metric_names), dtype=self.system.dtype)
+        diagnostics = {
+            m.name: torch.zeros((self.num_envs, *m.shape), dtype=self.system.dtype)
+            for m in self.system.metrics_up_to(self.system.info_level)
+            if m.level > 0
+        }
+        return self._named(zeros, diagnostics, self._everyone)
+
+    def _give(self, value: Observation) -> Any:
+        return value if self.output == "torch" else to_numpy(value)
+
+    # ------------------------------------------------------------------- rest
+
+    def action_masks(self) -> NDArray[np.bool_] | None:
+        """(num_envs, n) bool of allowed discrete actions; None where all always are."""
+        mask = self.rows.action_mask()
+        return None if mask is None else mask.cpu().numpy()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """A frame of every row for ``"rgb_array"``; the first row's window for ``"human"``."""
+        if self.render_mode == "human":
+            self._screen.show(self.rows.state, 0)
+            return None
+        return tuple(self._screen.show(self.rows.state, i) for i in range(self.num_envs))
+
+    def render_row(self, row: int) -> Any:
+        """One row's frame, (height, width, 3) uint8."""
+        return self._screen.show(self.rows.state, row)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window, if any."""
+        self._screen.close()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that decides how the rows go on; see `load_state_dict`."""
+        saved = self.rows.state_dict()
+        saved["rows.ended"] = torch.from_numpy(self._ended.copy())
+        return saved
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue exactly from `state_dict` of an environment of the same kind.
+
+        Raises:
+            StateError: the tensors do not fit; nothing is changed then.
+        """
+        saved = dict(saved)
+        ended = saved.pop("rows.ended", None)
+        if ended is None or ended.shape != (self.num_envs,) or ended.dtype != torch.bool:
+            raise StateError(f"state: rows.ended must be ({self.num_envs},) bool")
+        self.rows.load_state_dict(saved)
+        self._ended = ended.cpu().numpy().copy()
+
+
+def _blank(value: Tensor, rows: Tensor) -> Tensor:
+    return value.masked_fill(rows.reshape(-1, *(1,) * (value.dim() - 1)), 0)
+
+
+def _patched(actions: Any, ended: NDArray[np.bool_]) -> Any:
+    """The actions with those of ended rows replaced by the action of a row that goes on."""
+    if isinstance(actions, dict):
+        return {k: _patched(v, ended) for k, v in actions.items()}
+    array = np.array(actions.detach().cpu() if isinstance(actions, Tensor) else actions)
+    if array.shape[:1] != ended.shape or ended.all():
+        return array
+    array[ended] = array[np.flatnonzero(~ended)[0]]
+    return array
+
+
+def _mode(value: AutoresetMode | str) -> AutoresetMode:
+    for mode in AutoresetMode:
+        if value is mode or value in (mode.value, mode.name):
+            return mode
+    allowed = ", ".join(repr(m.value) for m in AutoresetMode)
+    raise OptionsError(f"autoreset_mode={value!r}: allowed: {allowed}")

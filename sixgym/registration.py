@@ -1,0 +1,25 @@
+"""The suite's own ids. Importing this imports neither torch nor any system."""
+
+from __future__ import annotations
+
+from sixgym.envs.core.registry import register
+
+
+def register_envs() -> None:
+    """Register every system of the suite with Gymnasium (and games with PettingZoo); idempotent."""
+    for id, name, title in (
+        ("sixgym/RisNoma-v0", "RisNoma", "RIS-assisted semantic uplink NOMA, full hybrid control"),
+        (
+            "sixgym/RisNomaSelect-v0",
+            "RisNomaSelect",
+            "RIS-assisted semantic uplink NOMA, choose which block to re-optimise",
+        ),
+    ):
+        register(
+            id,
+            f"sixgym.envs.ris_noma:{name}",
+            max_episode_steps=100,
+            title=title,
+            baselines="sixgym.baselines.ris_noma",
+            claims="sixgym.leaderboard.claims.ris_noma",
+        )

@@ -27,6 +27,8 @@ except ModuleNotFoundError as error:
         "run pip install -e . in the checkout"
     ) from None
 
+importlib.import_module("sixgym.registration").register_envs()
+
 _LAZY = {
     "System": "sixgym.envs.core.system",
     "Metric": "sixgym.envs.core.system",

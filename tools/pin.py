@@ -1,8 +1,8 @@
 """Writes constraints.txt: the versions that pip resolves today for every extra, in a fresh venv.
 
-A local version label (``torch 2.13.0+cpu``) is dropped, so that the same file serves the builds for
-CPU and for CUDA. torch is chosen here, all else follows: it decides what is fast and what is bit-equal,
-so it moves by a decision and not by the calendar.
+A local version label (``torch 2.13.0+cpu``) is dropped, so that the same file serves the builds
+for CPU and for CUDA. torch is chosen here and all else follows: it decides what is fast and what is
+bit-equal, so it moves by a decision and not by the calendar.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0"
 HEADER = """\
-# Every version that the tests run with, for all extras, on Python 3.11. Written by `make constraints`.
+# Every version that the tests run with (Python 3.11, all extras). Written by `make constraints`.
 # Use: pip install -c constraints.txt -e '.[train]'
 """
 

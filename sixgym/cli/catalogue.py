@@ -117,7 +117,7 @@ def _references(system: System[Any, Any]) -> str:
     package = inspect.getmodule(type(system))
     name = package.__name__.rpartition(".")[0] if package is not None else ""
     text = inspect.getdoc(__import__(name, fromlist=["_"])) if name else None
-    head, found, tail = (text or "").partition("References\n")
+    _, found, tail = (text or "").partition("References\n")
     if not found:
         return ""
     lines = [line for line in tail.splitlines() if set(line) - set("-=")]

@@ -1,4 +1,4 @@
-"""The folders, the mapping of setup.py, the wheel and the installed package are one set of files."""
+"""The folders, the mapping of setup.py, the wheel and what it installs are one set of files."""
 
 from __future__ import annotations
 
@@ -38,9 +38,8 @@ def source_files(suffixes: set[str]) -> set[str]:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("wheel")
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r})\n"
-    code += f"from pathlib import Path; from build_wheel import build_wheel; build_wheel(Path({str(into)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "from build_wheel import *; import sys; build_wheel(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(into)], check=True, cwd=ROOT / "tools")
     return next(into.glob("*.whl"))
 
 
@@ -120,7 +119,7 @@ def test_front_door_alone_says_how_to_install(tmp_path: Path) -> None:
 def run_with(site: Path, arguments: list[str], cwd: Path) -> str:
     """Run Python outside the checkout with ``site`` first on the path."""
     prelude = f"import sys; sys.path.insert(0, {str(site)!r}); "
-    prelude += "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
+    prelude += "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]; "
     if arguments[0] == "-m":
         argv = ["sixgym", *arguments[2:]]
         code = f"sys.argv = {argv!r}; import runpy; runpy.run_module('sixgym', run_name='__main__')"

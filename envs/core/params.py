@@ -92,7 +92,7 @@ class Params(BaseModel):
 
 
 def _plain(value: Any) -> Any:
-    """NumPy scalars as Python's, lists as tuples: what JSON and NumPy hand us for a strict model."""
+    """NumPy scalars as Python's and lists as tuples, for a strict model."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | np.ndarray):

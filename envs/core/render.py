@@ -197,7 +197,7 @@ def render_modes(system: System[Any, Any]) -> list[str]:
 
 
 def _pygame() -> Any:
-    """pygame with its fonts ready.
+    """Pygame with its fonts ready.
 
     Raises:
         OptionsError: it is not installed.

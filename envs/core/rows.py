@@ -208,9 +208,7 @@ class Rows(Generic[P, S]):
         system = self.system
         step = step + 1
         noise = system.step_draws.draw(key, step)
-        new, (reward, terminated, metrics) = system.advance(
-            self._state_type(state), action, noise
-        )
+        new, (reward, terminated, metrics) = system.advance(self._state_type(state), action, noise)
         if self.max_episode_steps is None:
             truncated = torch.zeros_like(terminated)
         else:
@@ -297,9 +295,7 @@ def _concatenate(parts: list[_Result]) -> _Result:
         terminated=torch.cat([o.terminated for o in outcomes]),
         truncated=torch.cat([o.truncated for o in outcomes]),
         metrics=torch.cat([o.metrics for o in outcomes]),
-        diagnostics={
-            k: torch.cat([o.diagnostics[k] for o in outcomes]) for k in first.diagnostics
-        },
+        diagnostics={k: torch.cat([o.diagnostics[k] for o in outcomes]) for k in first.diagnostics},
     )
     state = tuple(torch.cat(leaves) for leaves in zip(*(p.state for p in parts), strict=True))
     return _Result(state, torch.cat([p.step for p in parts]), outcome)

@@ -183,7 +183,7 @@ class SixgymSB3VecEnv(VecEnv):
         """Whether ``get_attr`` would find it."""
         return hasattr(self.env, attr_name)
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
         """True for SB3's ``Monitor``, whose episode statistics this view gives itself."""
         return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
 
@@ -253,5 +253,3 @@ def make_vec_env(
     if seed is not None:
         view.seed(seed)
     return view
-
-

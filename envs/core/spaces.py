@@ -96,7 +96,8 @@ class ActionReader:
             raise ActionTypeError(f"{self.name}: allowed: a dictionary with {', '.join(parts)}")
         if value.keys() != parts.keys():
             odd = ", ".join(sorted(value.keys() ^ parts.keys()))
-            raise ActionError(f"{self.name}: missing or unknown: {odd}; allowed: {', '.join(parts)}")
+            allowed = ", ".join(parts)
+            raise ActionError(f"{self.name}: missing or unknown: {odd}; allowed: {allowed}")
         read: dict[str, Tensor] = {}
         for key, reader in parts.items():
             tensor = reader.read(value[key], rows)
@@ -105,8 +106,10 @@ class ActionReader:
         return read
 
     def _read_tensor(self, value: Tensor, rows: int | None) -> Tensor:
-        """As `read`, staying on the device: there the range is enforced by clipping, not checked,
-        because a check would wait for the device. On the CPU it is checked as for arrays."""
+        """As `read`, for a tensor.
+
+        On an accelerator the range is enforced by clipping, because a check would wait for it.
+        """
         if value.device.type == "cpu":
             tensor = self.read(value.detach().numpy(), rows)
             assert isinstance(tensor, Tensor)

@@ -143,7 +143,6 @@ class System(ABC, Generic[P, S]):
         """Whether the class overrides `draw`."""
         return cls.draw is not System.draw
 
-
     def draw_table(self, streams: Mapping[str, tuple[Kind, tuple[int, ...]]]) -> DrawTable:
         """A `DrawTable` on this system's device and in its dtype."""
         return DrawTable(streams, device=self.device, dtype=self.dtype)

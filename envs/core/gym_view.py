@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, SupportsFloat
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import torch
@@ -33,7 +33,10 @@ class SixgymEnv(gym.Env[Any, Any]):
         OptionsError: a render mode that the system does not offer.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 10}
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's name and type; instances copy it
+        "render_modes": [],
+        "render_fps": 10,
+    }
 
     def __init__(
         self, system: System[Any, Any], *, compile: bool = False, render_mode: str | None = None

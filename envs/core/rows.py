@@ -150,7 +150,9 @@ class Rows(Generic[P, S]):
     def _start_state(self, key: Tensor, step: Tensor) -> S:
         chunks = [
             self.system.start(self.system.start_draws.draw(k, s))
-            for k, s in zip(key.split(CHUNK_ROWS), step.split(CHUNK_ROWS), strict=True)
+            for k, s in zip(
+                torch.split(key, CHUNK_ROWS), torch.split(step, CHUNK_ROWS), strict=True
+            )
         ]
         if len(chunks) == 1:
             return chunks[0]

@@ -144,7 +144,7 @@ class ActionReader:
         else:
             fine = (array >= self.low) & (array <= self.high)
         if fine.all():
-            return np.clip(array, self.low, self.high)
+            return np.asarray(np.clip(array, self.low, self.high))
         where = tuple(int(i) for i in np.argwhere(~fine)[0])
         bad = array[where]
         low = np.broadcast_to(self.low, array.shape)[where]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,10 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         OptionsError: an argument is not among what is allowed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 10}
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's name and type; instances copy it
+        "render_modes": [],
+        "render_fps": 10,
+    }
 
     def __init__(
         self,

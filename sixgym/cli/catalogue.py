@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sixgym.cli.options import EnvId
 from sixgym.cli.text import section, table
 from sixgym.envs.core.registry import Entry, entries, entry
 
 if TYPE_CHECKING:
     from sixgym.envs.core.system import System
-
-EnvId = Annotated[str, typer.Argument(metavar="ID", help="An id of `sixgym list`.")]
 
 
 def list_environments() -> None:

@@ -1,0 +1,101 @@
+"""``sixgym evaluate``, ``benchmark``, ``leaderboard build`` and ``claims``: how good things are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sixgym.cli.options import EnvId, Episodes, Overrides, PolicyName, RowSeed, read_overrides
+
+if TYPE_CHECKING:
+    from sixgym.leaderboard.store import Result
+
+RESULTS = Path("runs/results")
+"""Where rows of the board are stored unless told otherwise."""
+SITE = Path("runs/leaderboard")
+"""Where the page is written unless told otherwise."""
+
+
+def evaluate(
+    id: EnvId,
+    policy: PolicyName = "random",
+    episodes: Episodes = 256,
+    seed: RowSeed = None,
+    params: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Play one policy's episodes and print its scores."""
+    from sixgym.leaderboard.players import find_player
+    from sixgym.leaderboard.runner import evaluate as play
+    from sixgym.leaderboard.table import Display
+
+    find_player(id, policy)  # a wrong name is told before anything is printed
+    with Display(sys.stdout, quiet=as_json) as display:
+        with display.task(id, policy) as progress:
+            result = play(
+                id,
+                policy,
+                episodes=episodes,
+                seed=seed,
+                progress=progress,
+                **read_overrides(params),
+            )
+        display.boards([result])
+    if as_json:
+        typer.echo(json.dumps(_summary(result), indent=1))
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    """What a script wants to know of a row."""
+    from sixgym.leaderboard.stats import ratio_interval
+
+    task = result.task
+    return {
+        "env": task.env_id,
+        "policy": result.policy.name,
+        "sees": result.policy.sees,
+        "params": task.params,
+        "params_hash": task.params_hash,
+        "episodes": task.episodes,
+        "first_seed": task.first_seed,
+        "horizon": task.horizon,
+        "scores": {
+            score.name: {"unit": score.unit, **ratio_interval(result.sample(score))._asdict()}
+            for score in task.scores
+        },
+    }
+
+
+def benchmark(
+    env: Annotated[
+        list[str] | None, typer.Option(help="An id; may be repeated. Default: every environment.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="A policy; may be repeated. Default: all baselines and shipped ones."),
+    ] = None,
+    episodes: Episodes = 256,
+    seed: RowSeed = None,
+    params: Overrides = None,
+    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
+    resume: Annotated[bool, typer.Option(help="Keep rows that are stored already.")] = False,
+) -> None:
+    """Play all policies on the same episodes, store their rows and print the table."""
+    from sixgym.envs.core.registry import entries
+    from sixgym.leaderboard.runner import benchmark as play
+
+    ids = env or [found.id for found in entries()]
+    play(
+        ids,
+        results,
+        policies=policy,
+        episodes=episodes,
+        seed=seed,
+        resume=resume,
+        **read_overrides(params),
+    )
+    typer.echo(f"rows: {results}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.rng import episode_key
 from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.fuse import FusedRow, fuse_rows
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 256
@@ -171,7 +172,8 @@ class Rows(Generic[P, S]):
         """
         state = self.state
         if self.compile:
-            result = self._compiled()(tuple(state), action, self._key, self.step)
+            inputs = (tuple(state), action, self._key, self.step)
+            result = self._compiled(*inputs)(*inputs)
         else:
             result = self._advance_eager(tuple(state), action)
         self._state = self._state_type(result.state)
@@ -223,16 +225,10 @@ class Rows(Generic[P, S]):
         outcome = Outcome(system.observe(new), reward, terminated, truncated, packed, rest)
         return _Result(tuple(new), step, outcome)
 
-    def _compiled(self) -> Callable[..., _Result]:
+    def _compiled(self, *example: Any) -> Callable[..., _Result]:
         if self._fused is None:
-            # Only the tensors change between calls (rows, dtype and params are fixed), so the
-            # guards on Python attributes, which cost more than a single row's physics, can go.
-            options: dict[str, Any] = {
-                "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
-            }
-            self._fused = torch.compile(
-                self._pure, fullgraph=True, dynamic=self.num_rows > 1, options=options
-            )
+            alone = self.num_rows == 1
+            self._fused = FusedRow(self._pure, *example) if alone else fuse_rows(self._pure)
         return self._fused
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,0 +1,73 @@
+"""Fusing a pure function of tensors into one compiled kernel.
+
+Many rows share one graph whose number of rows is free (torch.compile). A single row has a graph of
+its own, handed to the compiler's backend directly: there the guards and wrappers of torch.compile
+cost several times the physics, and nothing that they guard can change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+R = TypeVar("R")
+
+
+def fuse_rows(function: Callable[..., R]) -> Callable[..., R]:
+    """One compiled graph for every number of rows of two or more.
+
+    Args:
+        function: pure, of tensors with a leading row axis; its other inputs never change.
+
+    Returns:
+        The same function; the first call compiles, which takes tens of seconds.
+    """
+    # Only tensors change between calls, so the guards on Python attributes can go.
+    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    return torch.compile(function, fullgraph=True, dynamic=True, options=options)
+
+
+class FusedRow:
+    """A pure function compiled for tensors of fixed shapes, called without guards.
+
+    Args:
+        function: of nested tuples and dictionaries of tensors, to the same.
+        *example: arguments of the shapes and dtypes of all later calls.
+    """
+
+    def __init__(self, function: Callable[..., Any], *example: Any) -> None:
+        def flat(*inputs: Tensor) -> list[Tensor]:
+            self._result = function(*_rebuild(example, iter(inputs)))
+            return list(_leaves(self._result))
+
+        leaves: list[Any] = list(_leaves(example))
+        # Fake tensors: a branch on a value is an error here, not a constant in the graph.
+        graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
+        self._compiled = cast("Callable[..., list[Tensor]]", torch._inductor.compile(graph, leaves))
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result, in its own structure."""
+        return _rebuild(self._result, iter(self._compiled(*_leaves(arguments))))
+
+
+def _leaves(tree: Any) -> Iterator[Tensor]:
+    """The tensors of nested tuples and dictionaries, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    else:
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _leaves(part)
+
+
+def _rebuild(like: Any, leaves: Iterator[Tensor]) -> Any:
+    """The leaves in the structure of another tree; torch's own pytree takes ten times as long."""
+    if isinstance(like, Tensor):
+        return next(leaves)
+    if isinstance(like, dict):
+        return {k: _rebuild(v, leaves) for k, v in like.items()}
+    parts = [_rebuild(v, leaves) for v in like]
+    return type(like)._make(parts) if hasattr(like, "_make") else tuple(parts)

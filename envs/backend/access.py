@@ -27,7 +27,7 @@ class MinPower(NamedTuple):
 
     Attributes:
         power_w: (..., users) transmit power, W.
-        sinr: (..., users) SINR reached, 1; below the target only where the power is capped.
+        sinr: (..., users) SINR reached, 1: exactly the target where the power is below the cap.
     """
 
     power_w: Tensor
@@ -209,7 +209,8 @@ def min_power(
     if caps is None:
         return MinPower(power, target_sinr)
     power = power.clamp_max(max_power_w)
-    return MinPower(power, torch.minimum(power * gain / needed, target_sinr))
+    reached = torch.where(power < max_power_w, target_sinr, power * gain / needed)
+    return MinPower(power, reached)
 
 
 def log_min_received(nats: Tensor, order: Tensor) -> Tensor:
@@ -358,7 +359,7 @@ def mmse_min_power(
         powers[i] = (targets[i] / per_watt.clamp_min(torch.finfo(per_watt.dtype).tiny)).clamp_max(
             max_power_w
         )
-        sinrs[i] = torch.minimum(powers[i] * per_watt, targets[i])
+        sinrs[i] = torch.where(powers[i] < max_power_w, targets[i], powers[i] * per_watt)
         root = _potter_update(root, seen, powers[i], per_watt)
     blank = torch.empty_like(target_sinr)
     return MinPower(
@@ -453,7 +454,7 @@ def tdma_min_power(
     target = torch.expm1(nats / share)
     quality = gain / noise_power_w
     power = (target / quality.clamp_min(torch.finfo(gain.dtype).tiny)).clamp_max(max_power_w)
-    return MinPower(power, torch.minimum(power * quality, target))
+    return MinPower(power, torch.where(power < max_power_w, target, power * quality))
 
 
 def transmit_energy(power_w: Tensor, time_s: Tensor | float, efficiency: float) -> Tensor:

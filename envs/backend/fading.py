@@ -52,7 +52,32 @@ def jakes_correlation(doppler_hz: Tensor | float, lag_s: float) -> Tensor:
         raise ValueError(f"lag_s = {lag_s}, must be >= 0")
     if not isinstance(doppler_hz, Tensor):
         doppler_hz = torch.tensor(doppler_hz, dtype=torch.float64)
-    return torch.special.bessel_j0(2.0 * math.pi * lag_s * doppler_hz)
+    return bessel_j0(2.0 * math.pi * lag_s * doppler_hz)
+
+
+def bessel_j0(x: Tensor) -> Tensor:
+    """Bessel function of the first kind, order 0, to 1e-14 absolute.
+
+    ``torch.special.bessel_j0`` is off by up to 4e-7 for 2 < x < 10, in float64 too. Up to 25 the
+    mean of ``cos(x sin t)`` over a quarter turn is taken at 16 midpoints, whose error is
+    ``2 J_64(x)``; beyond, Hankel's expansion. [standard: Abramowitz & Stegun 9.1.18, 9.2.5]
+
+    Args:
+        x: any shape; found in float64 and given in its dtype.
+    """
+    size = x.double().abs()
+    nodes = (torch.arange(16, dtype=torch.float64, device=x.device) + 0.5) * (math.pi / 32.0)
+    near = torch.cos(size.clamp_max(25.0).unsqueeze(-1) * torch.sin(nodes)).mean(-1)
+    large = size.clamp_min(25.0)
+    even, odd = torch.zeros_like(large), torch.zeros_like(large)
+    term = torch.ones_like(large)
+    for k in range(18):
+        sign = -1.0 if k % 4 in (1, 2) else 1.0
+        even, odd = (even + sign * term, odd) if k % 2 == 0 else (even, odd + sign * term)
+        term = term * ((2 * k + 1) ** 2 / (8.0 * (k + 1))) / large
+    phase = large - math.pi / 4.0
+    far = torch.sqrt(2.0 / (math.pi * large)) * (even * torch.cos(phase) - odd * torch.sin(phase))
+    return torch.where(size <= 25.0, near, far).to(x.dtype)
 
 
 def gauss_markov(state: Complex, innovation: Complex, correlation: Tensor | float) -> Complex:

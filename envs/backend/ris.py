@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.complex import (
     Complex,
+    abs2,
     absolute,
     add,
     angle,
@@ -136,6 +137,45 @@ def alignment_bound(direct: Complex, cascaded: Complex) -> Tensor:
         paths = absolute(cascaded).sum((-2, -1))
         return (absolute(direct).squeeze(-1) + paths).square()
     return (norm2(direct).sqrt() + norm2(cascaded).sqrt().sum(-1)).square()
+
+
+def effective_channel_of_hops(
+    direct: Complex, user_to_ris: Complex, ris_to_receiver: Complex, reflection: Complex
+) -> Complex:
+    """Effective channel ``h_k = d_k + sum_n r[k, n] (v_n G[n, :])`` without the cascade.
+
+    The same as :func:`effective_channel` of :func:`cascade`, with half the products: for a step
+    that wants the channel once.
+
+    Args:
+        direct: d, (..., users, antennas).
+        user_to_ris: r, (..., users, elements).
+        ris_to_receiver: G, (..., elements, antennas).
+        reflection: v, (..., elements), unit modulus.
+
+    Returns:
+        h, (..., users, antennas).
+    """
+    turned = mul(expand_dim(reflection, -1), ris_to_receiver)
+    return add(direct, total(mul(expand_dim(user_to_ris, -1), expand_dim(turned, -3)), -2))
+
+
+def alignment_bound_of_hops(
+    direct: Complex, user_to_ris: Complex, ris_to_receiver: Complex
+) -> Tensor:
+    """:func:`alignment_bound` of the cascade of two hops: ``(|d_k| + sum_n |r_kn| |G_n|)^2``.
+
+    Args:
+        direct: d, (..., users, antennas).
+        user_to_ris: r, (..., users, elements).
+        ris_to_receiver: G, (..., elements, antennas).
+
+    Returns:
+        (..., users) power gain.
+    """
+    element = norm2(ris_to_receiver).sqrt().unsqueeze(-2)
+    paths = (abs2(user_to_ris).sqrt() * element).sum(-1)
+    return (norm2(direct).sqrt() + paths).square()
 
 
 def random_phase_mean_gain(direct: Complex, cascaded: Complex) -> Tensor:

@@ -1,0 +1,138 @@
+"""The protocol: what exactly is measured, written down before any result.
+
+A task is an environment with its parameters, its horizon, its evaluation worlds and its scores. All
+policies of a task play the same row seeds: the evaluation world of the protocol's version, disjoint
+from every world that training, tuning and validation can reach. Changing any of this makes another
+task, and its rows live in another folder; old rows stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from sixgym.envs.core.errors import ResultError
+from sixgym.envs.core.worlds import row_seed
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.system import System
+
+VERSION = 1
+"""Version of the protocol; also the seed of the evaluation worlds."""
+
+EPISODES = 256
+"""Episodes of a row of the board."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ScoreSpec(_Model):
+    """A score as a result file keeps it; see `sixgym.envs.core.system.Score`."""
+
+    name: str
+    unit: str
+    numerator: str
+    denominator: str
+    higher_is_better: bool
+    description: str = ""
+
+
+class Task(_Model):
+    """What is measured.
+
+    Attributes:
+        env_id: the registered id.
+        version: of the protocol.
+        params: parameters that differ from the defaults, as typed.
+        params_hash: of all parameters; see `sixgym.envs.core.params.Params.config_hash`.
+        horizon: steps after which an episode is cut; None where only the system ends it.
+        first_seed: row seed of episode 0; episode *i* has ``first_seed + i``.
+        episodes: how many.
+        scores: what is reported; the first ranks.
+        random: baseline with normalised score 0.
+        reference: baseline with normalised score 1; None where the system names none.
+    """
+
+    env_id: str
+    version: int = Field(ge=0)
+    params: dict[str, Any] = Field(default_factory=dict)
+    params_hash: str = Field(min_length=8)
+    horizon: int | None = Field(ge=1)
+    first_seed: int = Field(ge=0)
+    episodes: int = Field(ge=1)
+    scores: list[ScoreSpec] = Field(min_length=1)
+    random: str
+    reference: str | None
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """(episodes,) the row seeds."""
+        return self.first_seed + np.arange(self.episodes, dtype=np.int64)
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the episodes are the protocol's own: its evaluation world, all of them."""
+        return self.first_seed == row_seed("evaluation", self.version) and self.episodes == EPISODES
+
+    @property
+    def folder(self) -> str:
+        """Folder of the task below a results folder; another task is another folder."""
+        name = self.env_id.rpartition("/")[2]
+        key = f"v{self.version}-{self.params_hash[:8]}-h{self.horizon or 'none'}-n{self.episodes}"
+        if self.first_seed != row_seed("evaluation", self.version):
+            key += f"-s{self.first_seed}"
+        return f"{name}/{key}"
+
+    def score(self, name: str) -> ScoreSpec:
+        """One score by name.
+
+        Raises:
+            ResultError: the task has no such score.
+        """
+        for score in self.scores:
+            if score.name == name:
+                return score
+        raise ResultError(f"score={name!r}: allowed: {', '.join(s.name for s in self.scores)}")
+
+
+def make_task(
+    env_id: str,
+    system: System[Any, Any],
+    *,
+    horizon: int | None,
+    reference: str | None,
+    params: Mapping[str, Any] | None = None,
+    episodes: int = EPISODES,
+    seed: int | None = None,
+    version: int = VERSION,
+) -> Task:
+    """The task of an environment as it was made.
+
+    Args:
+        env_id: the registered id.
+        system: the system that the environment stands on.
+        horizon: its time limit.
+        reference: the baseline that scores are normalised by.
+        params: what was passed beyond the defaults.
+        episodes: how many.
+        seed: row seed of the first episode; None is the protocol's evaluation world.
+        version: of the protocol.
+    """
+    return Task(
+        env_id=env_id,
+        version=version,
+        params=dict(params or {}),
+        params_hash=system.params.config_hash(),
+        horizon=horizon,
+        first_seed=row_seed("evaluation", version) if seed is None else seed,
+        episodes=episodes,
+        scores=[ScoreSpec(**score._asdict()) for score in system.scores],
+        random="random",
+        reference=reference,
+    )

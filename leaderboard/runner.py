@@ -1,0 +1,257 @@
+"""Playing tasks: one row with `evaluate`, a whole board with `benchmark`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sixgym
+from sixgym.envs.core.errors import OptionsError, PolicyError
+from sixgym.envs.core.make import make_vector_env
+from sixgym.envs.core.registry import entry
+from sixgym.envs.core.rollout import Episodes, Policy, rollout
+from sixgym.leaderboard.players import Member, Player, find_player, kwargs_of, reference_of
+from sixgym.leaderboard.protocol import EPISODES, Task, make_task
+from sixgym.leaderboard.store import Result, file_name, load_all, run_of, save
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.vector_view import SixgymVectorEnv
+
+ROWS = 256
+"""Episodes played side by side: the chunk in which eager batches are fastest."""
+
+Progress = Callable[[int, int], None]
+"""Called with (episodes ended, episodes in all)."""
+
+
+def make_rows(id: str, rows: int, kwargs: Mapping[str, Any]) -> SixgymVectorEnv:
+    """The native vector environment of an id with its registered time limit.
+
+    Args:
+        id: registered.
+        rows: episodes side by side.
+        kwargs: parameters, and what `sixgym.envs.core.make.make_system` takes; also
+            ``max_episode_steps``.
+    """
+    found = entry(id)
+    merged = {"max_episode_steps": found.max_episode_steps, **kwargs}
+    return make_vector_env(found.system, rows, **merged)
+
+
+def task_of(
+    id: str,
+    *,
+    episodes: int = EPISODES,
+    seed: int | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Task:
+    """The task of an environment.
+
+    Args:
+        id: registered.
+        episodes: how many.
+        seed: row seed of the first episode; None is the protocol's evaluation world.
+        params: what differs from the defaults.
+
+    Raises:
+        OptionsError: no episodes.
+    """
+    if episodes < 1:
+        raise OptionsError(f"episodes={episodes!r}: allowed: at least 1")
+    if seed is not None and seed < 0:
+        raise OptionsError(f"seed={seed!r}: allowed: at least 0")
+    typed = dict(params or {})
+    env = make_rows(id, 1, typed)
+    return make_task(
+        id,
+        env.system,
+        horizon=env.rows.max_episode_steps,
+        reference=reference_of(id),
+        params=typed,
+        episodes=episodes,
+        seed=seed,
+    )
+
+
+def evaluate(
+    id: str,
+    policy: str | Policy = "random",
+    *,
+    episodes: int = EPISODES,
+    seed: int | None = None,
+    rows: int = ROWS,
+    deterministic: bool = True,
+    progress: Progress | None = None,
+    **params: Any,
+) -> Result:
+    """Play one policy's episodes.
+
+    Args:
+        id: registered environment.
+        policy: name of a baseline or of shipped weights, path of weights, or an object with
+            ``predict``.
+        episodes: how many; the board's number by default.
+        seed: row seed of the first episode; None is the protocol's evaluation world.
+        rows: episodes side by side; changes the speed, not the numbers.
+        deterministic: the policy's best action rather than a sample.
+        progress: see `Progress`; counts the episodes of all training seeds.
+        **params: parameters of the environment, as for ``gym.make``.
+
+    Raises:
+        UnknownIdError: no such environment or policy.
+        ParamsError: a parameter is unknown or out of range.
+        PolicyError: the policy returned something that is not an action.
+    """
+    task = task_of(id, episodes=episodes, seed=seed, params=params)
+    return play(
+        task,
+        find_player(id, policy),
+        rows=rows,
+        deterministic=deterministic,
+        progress=progress,
+    )
+
+
+def play(
+    task: Task,
+    player: Player,
+    *,
+    rows: int = ROWS,
+    deterministic: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """A player's row of a task: each of its members plays all episodes."""
+    kwargs = kwargs_of(player, task.params)
+    runs = []
+    for place, member in enumerate(player.members):
+        tell = None if progress is None else _shifted(progress, place, len(player.members))
+        episodes = play_member(task, player, member, kwargs, rows, deterministic, tell)
+        runs.append(
+            run_of(
+                episodes,
+                training_seed=member.training_seed,
+                training_steps=member.training_steps,
+                weights=member.weights,
+            )
+        )
+    return Result(task=task, policy=player.card, runs=runs, versions=versions())
+
+
+def play_member(
+    task: Task,
+    player: Player,
+    member: Member,
+    kwargs: Mapping[str, Any],
+    rows: int,
+    deterministic: bool,
+    progress: Progress | None,
+) -> Episodes:
+    """The episodes of one member.
+
+    Raises:
+        PolicyError: it acts in another horizon than the task's: its episodes are not paired.
+    """
+    env = make_rows(player.card.env_id, min(rows, task.episodes), kwargs)
+    if env.rows.max_episode_steps != task.horizon:
+        raise PolicyError(
+            f"policy {player.card.name}: acts in {player.card.env_id} with a horizon of "
+            f"{env.rows.max_episode_steps}; allowed: the task's {task.horizon}"
+        )
+    try:
+        policy = member.make(env.system)
+        return rollout(env, policy, task.seeds, deterministic=deterministic, progress=progress)
+    finally:
+        env.close()
+
+
+def _shifted(progress: Progress, place: int, members: int) -> Progress:
+    """Progress of one member told as progress of all."""
+
+    def tell(ended: int, total: int) -> None:
+        progress(place * total + ended, members * total)
+
+    return tell
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    import gymnasium
+    import numpy
+    import torch
+
+    return {
+        "gymnasium": gymnasium.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "sixgym": sixgym.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def benchmark(
+    ids: str | Sequence[str],
+    output: Path | str,
+    *,
+    policies: Sequence[str] | None = None,
+    episodes: int = EPISODES,
+    seed: int | None = None,
+    rows: int = ROWS,
+    resume: bool = False,
+    quiet: bool = False,
+    **params: Any,
+) -> list[Result]:
+    """Play every policy of some environments on the same episodes, store the rows, print the table.
+
+    Each row is stored as soon as it is played, so an interrupted benchmark goes on with
+    ``resume=True`` where it was.
+
+    Args:
+        ids: one environment or several.
+        output: results folder; see `sixgym.leaderboard.store`.
+        policies: names (or paths of weights); None is every baseline and every shipped policy.
+        episodes: how many each.
+        seed: row seed of the first episode; None is the protocol's evaluation world.
+        rows: episodes side by side.
+        resume: keep rows of the same task that are there already.
+        quiet: print nothing.
+        **params: parameters of the environments.
+
+    Raises:
+        UnknownIdError: no such environment or policy.
+        ResultError: a stored row that is to be kept is malformed.
+    """
+    from sixgym.leaderboard.table import Display
+
+    wanted = [ids] if isinstance(ids, str) else list(ids)
+    jobs = []
+    for id in wanted:
+        task = task_of(id, episodes=episodes, seed=seed, params=params)
+        names = list(policies) if policies is not None else policy_names(id)
+        jobs += [(task, find_player(id, name)) for name in names]
+    kept = {}
+    if resume and Path(output).is_dir():
+        kept = {result.file_name: result for result in load_all(output)}
+    results = []
+    with Display(sys.stdout, quiet=quiet) as display:
+        for task, player in jobs:
+            old = kept.get(file_name(task, player.card))
+            if old is not None and old.task == task:
+                results.append(old)
+                continue
+            with display.task(task.env_id, player.card.name) as progress:
+                result = play(task, player, rows=rows, progress=progress)
+            save(result, output)
+            results.append(result)
+        display.boards(results)
+    return results
+
+
+def policy_names(id: str) -> list[str]:
+    """Every policy that a benchmark of an environment plays: shipped weights, then baselines."""
+    from sixgym.baselines.policy import load_baselines
+    from sixgym.leaderboard.players import shipped
+
+    return [*shipped(id), *load_baselines(id)]

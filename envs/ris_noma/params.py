@@ -20,8 +20,8 @@ Workload = Literal["log", "linear", "power"]
 CpuLaw = Literal["dvfs", "linear"]
 
 
-class RisNomaParams(Params):
-    """Everything that can be set in `sixgym/RisNoma-v0`; the Select id adds to it."""
+class RisNomaBaseParams(Params):
+    """What the two RIS-NOMA systems share; see the module docstring for the marks."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -254,15 +254,7 @@ class RisNomaParams(Params):
         unit="",
         source="ours",
         description="Cycles per raw bit and cycles_per_bit at extraction factor rho: log: ln(1/rho), "
-        "linear: 1-rho, power: rho^-a - 1.",
-    )
-    workload_exponent: float = param(
-        0.5,
-        unit="1",
-        source="ours",
-        description="Exponent a of the power workload.",
-        gt=0.0,
-        le=4.0,
+        "linear: 1-rho, power: rho^-0.5 - 1.",
     )
     cycles_per_bit: float = param(
         60.0,
@@ -328,7 +320,7 @@ class RisNomaParams(Params):
         unit="1",
         source="ours",
         description="Probability that a task arrives at a user in a slot.",
-        ge=0.0,
+        gt=0.0,
         le=1.0,
     )
     min_task_bits: float = param(
@@ -393,13 +385,6 @@ class RisNomaParams(Params):
         source="ours",
         description="compact: features per user; full: also every direct and cascaded link.",
     )
-    action_mode: Literal["hybrid", "block_param"] = param(
-        "hybrid",
-        unit="",
-        source="ours",
-        description="hybrid: all controls in one Box; block_param: a block and the Box, of which "
-        "only the block's part is applied.",
-    )
 
     # ----------------------------------------------------------------------------------- optimisers
     order_rule: Literal["auto", "priced"] = param(
@@ -445,15 +430,21 @@ class RisNomaParams(Params):
         return self.arrival_probability * (self.min_task_bits + self.max_task_bits) / 2.0
 
 
-class RisNomaSelectParams(RisNomaParams):
+class RisNomaParams(RisNomaBaseParams):
+    """Parameters of `sixgym/RisNoma-v0`."""
+
+    action_mode: Literal["hybrid", "block_param"] = param(
+        "hybrid",
+        unit="",
+        source="ours",
+        description="hybrid: all controls in one Box; block_param: a block and the Box, of which "
+        "only the block's part is applied.",
+    )
+
+
+class RisNomaSelectParams(RisNomaBaseParams):
     """Parameters of `sixgym/RisNomaSelect-v0`."""
 
-    action_mode: Literal["block"] = param(  # type: ignore[assignment]
-        "block",
-        unit="",
-        source="paper",
-        description="The action is the block that is optimised in this slot; the others are held.",
-    )
     allow_noop: bool = param(
         False, unit="", source="ours", description="A fourth action that optimises nothing."
     )
@@ -461,7 +452,7 @@ class RisNomaSelectParams(RisNomaParams):
         "rate",
         unit="",
         source="ours",
-        description="What unselected extraction holds: rate: the volume in bits; queue: only the "
-        "factor, the volume follows the backlog.",
+        description="What extraction holds when it is not selected: rate: the volume in bits; queue: "
+        "only the factor, the volume follows the backlog.",
         note="rate leaves the largest gap between myopic and far-sighted choice",
     )

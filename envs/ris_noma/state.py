@@ -1,0 +1,100 @@
+"""The state of a batch of rows, and the controls that act on it.
+
+Few tensors on purpose: at one row a step costs a few microseconds for every tensor that goes in and
+out of it, so what belongs to the links is one tensor and what belongs to the users another. The
+properties give the parts by name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+VOLUME, RHO, QUEUE, RAW, X, Y, BUCKETS = range(7)
+"""Columns of `State.users`; the buckets are the last `window` columns."""
+AGES, SLOT, DELIVERED, ENERGY = 0, 3, 4, 5
+"""Columns of `State.clock`; the ages are three."""
+EXTRACTION, SURFACE, ORDER, NOOP = range(4)
+"""The blocks, and the action of `sixgym/RisNomaSelect-v0` that chooses none."""
+
+
+class Controls(NamedTuple):
+    """What an agent or an optimiser decides, in physical units."""
+
+    volume_bits: Tensor
+    """(rows, users) raw bits to extract in a slot, x-bar, before the limits of the slot."""
+    rho: Tensor
+    """(rows, users) extraction factor in [rho_min, 1]."""
+    surface: Tensor
+    """(rows, 2, elements) reflection coefficients, unit modulus: cosine and sine of the phases."""
+    order: Tensor
+    """(rows, users) int64: order[:, i] is the user decoded i-th."""
+
+
+class State(NamedTuple):
+    """State of a batch of rows of RIS-NOMA."""
+
+    links: Tensor
+    """(rows, 2, links) all links now, re and im, divided by the noise amplitude: users to AP
+    (users x antennas), RIS to AP (elements x antennas), users to RIS (users x elements; not divided
+    by the noise); with estimation errors, those of direct and cascaded links follow."""
+    los: Tensor
+    """(rows, 2, links) their constant line-of-sight part."""
+    scatter: Tensor
+    """(rows, links) root mean square amplitude of their scattered part."""
+    users: Tensor
+    """(rows, users, 6 + window): held volume (bit), held factor, semantic queue (bit), its raw
+    equivalent (bit), position x, y (m), then the raw backlog by slots left to live (bit)."""
+    surface: Tensor
+    """(rows, 2, elements) held reflection coefficients of the RIS."""
+    order: Tensor
+    """(rows, users) int64, held decoding order."""
+    clock: Tensor
+    """(rows, 6): slots since each block was last set (3), slot of the episode, bits delivered and
+    energy spent (J) so far."""
+
+    @property
+    def volume_bits(self) -> Tensor:
+        """(rows, users) held extraction volume, bit."""
+        return self.users[..., VOLUME]
+
+    @property
+    def rho(self) -> Tensor:
+        """(rows, users) held extraction factor."""
+        return self.users[..., RHO]
+
+    @property
+    def queue_bits(self) -> Tensor:
+        """(rows, users) semantic bits extracted and not yet sent."""
+        return self.users[..., QUEUE]
+
+    @property
+    def raw_bits(self) -> Tensor:
+        """(rows, users) raw equivalent of the semantic queue, bit."""
+        return self.users[..., RAW]
+
+    @property
+    def position_m(self) -> Tensor:
+        """(rows, users, 2) position of the users."""
+        return self.users[..., X : Y + 1]
+
+    @property
+    def backlog_bits(self) -> Tensor:
+        """(rows, users, window) raw bits by slots left to live; bucket 0 must go now."""
+        return self.users[..., BUCKETS:]
+
+    @property
+    def ages(self) -> Tensor:
+        """(rows, 3) slots since extraction, surface and order were last set."""
+        return self.clock[:, AGES : AGES + 3]
+
+    @property
+    def slot(self) -> Tensor:
+        """(rows,) slot of the episode, 0 first."""
+        return self.clock[:, SLOT]
+
+    @property
+    def controls(self) -> Controls:
+        """The held controls."""
+        return Controls(self.volume_bits, self.rho, self.surface, self.order)

@@ -10,8 +10,9 @@ import torch
 from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.render import Screen, render_modes
 from sixgym.envs.core.rows import Rows
-from sixgym.envs.core.spaces import ActionReader, row_of, to_numpy
+from sixgym.envs.core.spaces import ActionReader, all_allowed, row_of, to_numpy
 from sixgym.envs.core.system import System
+from sixgym.envs.core.worlds import check_row_seed
 
 _SEED_RANGE = 2**31
 """An environment that is never seeded draws its row seed below this."""
@@ -61,8 +62,11 @@ class SixgymEnv(gym.Env[Any, Any]):
             options: none are known.
 
         Raises:
+            SeedError: the seed is negative or not an integer.
             OptionsError: an unknown option.
         """
+        if seed is not None:
+            seed = check_row_seed(seed)
         super().reset(seed=seed)
         if options:
             raise OptionsError(f"options: unknown {', '.join(map(repr, options))}; allowed: none")
@@ -108,12 +112,7 @@ class SixgymEnv(gym.Env[Any, Any]):
     def action_masks(self) -> Any:
         """The discrete actions allowed now, (n,) bool; all where the system has no mask."""
         mask = self.rows.action_mask()
-        if mask is None:
-            n = getattr(self.action_space, "n", None)
-            if n is None:
-                raise OptionsError("action_masks: allowed only for Discrete action spaces")
-            return torch.ones(int(n), dtype=torch.bool).numpy()
-        return mask[0].cpu().numpy()
+        return all_allowed(self.action_space) if mask is None else mask[0].cpu().numpy()
 
     def render(self) -> Any:
         """The picture of the current state: (height, width, 3) uint8 for ``"rgb_array"``."""

@@ -39,7 +39,7 @@ def make_system(
         UnknownIdError: no such preset.
         OptionsError: a wrong dtype, device or info level.
     """
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise OptionsError(f"dtype={dtype!r}: allowed: {', '.join(map(repr, _DTYPES))}")
     if info_level not in (0, 1):
         raise OptionsError(f"info_level={info_level!r}: allowed: 0, 1")

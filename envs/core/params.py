@@ -71,7 +71,7 @@ class Params(BaseModel):
             ParamsError: a field is unknown, of the wrong type or out of range.
         """
         name = "default" if preset is None else preset
-        if name not in cls.presets:
+        if not isinstance(name, str) or name not in cls.presets:
             allowed = ", ".join(sorted(cls.presets))
             raise UnknownIdError(f"preset={preset!r}: unknown; allowed: {allowed}")
         merged = {**cls.presets[name], **{k: _plain(v) for k, v in values.items()}}

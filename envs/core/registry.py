@@ -77,7 +77,11 @@ def register(
         return entry
     if id in _ENTRIES and _ENTRIES[id].system != path:
         raise OptionsError(f"id={id!r}: already registered for {_ENTRIES[id].system}")
-    if gym.envs.registration.parse_env_id(id)[2] is None:
+    try:
+        version = gym.envs.registration.parse_env_id(id)[2]
+    except gym.error.Error:
+        version = None
+    if version is None:
         raise OptionsError(f"id={id!r}: allowed: namespace/Name-vN, with a version")
     gym.registry.pop(id, None)
     gym.register(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -23,7 +22,7 @@ from torch import Tensor
 from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rows import Outcome
-from sixgym.envs.core.spaces import row_of, to_numpy
+from sixgym.envs.core.spaces import all_allowed, row_of, to_numpy
 from sixgym.envs.core.vector_view import SixgymVectorEnv
 from sixgym.envs.core.worlds import World, row_seed
 
@@ -101,7 +100,8 @@ class SixgymSB3VecEnv(VecEnv):
             ActionError: the actions are not in the space.
         """
         out, observation, _ = self.env.transition(self._actions)
-        rewards = out.reward.to(torch.float32).numpy()
+        # A copy: SB3 adds the value of a truncated state to the rewards in place.
+        rewards = out.reward.to(torch.float32, copy=True).numpy()
         terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
         dones = terminated | truncated
         self._returns += rewards
@@ -165,19 +165,10 @@ class SixgymSB3VecEnv(VecEnv):
         rows = list(self._get_indices(indices))
         result = getattr(self.env, method_name)(*args, **kwargs)
         if method_name == "action_masks":
-            masks = self._all_allowed() if result is None else result
-            return [masks[i] for i in rows]
+            if result is None:
+                return [all_allowed(self.action_space) for _ in rows]
+            return [result[i] for i in rows]
         return [result] * len(rows)
-
-    def _all_allowed(self) -> NDArray[np.bool_]:
-        space = self.action_space
-        if isinstance(space, gym.spaces.Discrete):
-            width = int(space.n)
-        elif isinstance(space, gym.spaces.MultiDiscrete):
-            width = int(space.nvec.sum())
-        else:
-            raise OptionsError("action_masks: allowed only for discrete action spaces")
-        return np.ones((self.num_envs, width), dtype=np.bool_)
 
     def has_attr(self, attr_name: str) -> bool:
         """Whether ``get_attr`` would find it."""

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sixgym.envs.core.errors import ActionError, ActionTypeError
+from sixgym.envs.core.errors import ActionError, ActionTypeError, OptionsError
 from sixgym.envs.core.system import Action, Observation
 
 _SLACK = 1e-5
@@ -80,7 +80,9 @@ class ActionReader:
             (array >= self.low).all() and (array <= self.high).all()
         ):  # NaN fails both
             array = self._snap(array)
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=self._wanted))
+        # A copy: a state may keep an action, and callers reuse their buffers. (Not
+        # ascontiguousarray, which gives a scalar an axis.)
+        tensor = torch.from_numpy(np.array(array, dtype=self._wanted, order="C"))
         tensor = tensor.to(self.device, self.dtype if self.is_float else torch.int64)
         return tensor[None] if rows is None else tensor
 
@@ -166,6 +168,21 @@ def _bounds(space: gym.Space[Any]) -> tuple[NDArray[Any], NDArray[Any], tuple[in
         zeros = np.zeros(space.shape, dtype=np.int64)
         return zeros, zeros + 1, space.shape
     raise TypeError(f"{type(space).__name__} is not supported as an action space")
+
+
+def all_allowed(space: gym.Space[Any]) -> NDArray[np.bool_]:
+    """The mask of a system without masks: one flag for every choice of every part, all true.
+
+    Raises:
+        OptionsError: the space is not discrete.
+    """
+    if isinstance(space, spaces.Discrete):
+        return np.ones(int(space.n), dtype=np.bool_)
+    if isinstance(space, spaces.MultiDiscrete):
+        return np.ones(int(space.nvec.sum()), dtype=np.bool_)
+    if isinstance(space, spaces.MultiBinary):
+        return np.ones(2 * int(np.prod(space.shape)), dtype=np.bool_)
+    raise OptionsError(f"action_masks: {type(space).__name__}; allowed only for discrete actions")
 
 
 def to_numpy(observation: Observation) -> Any:

@@ -17,6 +17,7 @@ from sixgym.envs.core.render import Screen, render_modes
 from sixgym.envs.core.rows import Outcome, Rows, tree_map
 from sixgym.envs.core.spaces import ActionReader, to_numpy
 from sixgym.envs.core.system import Observation, System
+from sixgym.envs.core.worlds import check_row_seed
 
 _SEED_RANGE = 2**31
 """Rows that are never seeded start from a base below this."""
@@ -146,15 +147,13 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         """One seed a row; also remembers them for ``np_random_seed``."""
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes):
+            seeds = [None if s is None else check_row_seed(s) for s in seed]
         else:
-            seeds = [None if s is None else int(s) for s in seed]
+            base = check_row_seed(seed)
+            seeds = [check_row_seed(base + i) for i in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise SeedError(f"seed: {len(seeds)} of them; allowed: num_envs={self.num_envs}")
-        if any(s is not None and not 0 <= s < 2**62 for s in seeds):
-            bad = next(s for s in seeds if s is not None and not 0 <= s < 2**62)
-            raise SeedError(f"seed={bad}: allowed: 0 to 2**62 - 1")
         first = next((s for s in seeds if s is not None), None)
         if first is not None:
             super().reset(seed=first)
@@ -284,9 +283,10 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _no_info(self) -> dict[str, Any]:
         """The infos of a reset: the keys and shapes of a step's, all zero."""
-        zeros = torch.zeros(self.num_envs, len(self.rows.metric_names), dtype=self.system.dtype)
+        like = torch.zeros(0, dtype=self.system.dtype, device=self.system.device)
+        zeros = like.new_zeros((self.num_envs, len(self.rows.metric_names)))
         diagnostics = {
-            m.name: torch.zeros((self.num_envs, *m.shape), dtype=self.system.dtype)
+            m.name: like.new_zeros((self.num_envs, *m.shape))
             for m in self.system.metrics_up_to(self.system.info_level)
             if m.level > 0
         }

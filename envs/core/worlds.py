@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from sixgym.envs.core.errors import OptionsError, SeedError
 
 World = Literal["train", "tuning", "validation", "evaluation"]
@@ -31,6 +33,19 @@ SEEDS: dict[World, int] = {
     "evaluation": 2**44 // ROWS_PER_SEED,
 }
 """How many seeds each world has."""
+
+
+def check_row_seed(value: object) -> int:
+    """A row seed as a Python integer.
+
+    Raises:
+        SeedError: not an integer, or outside ``[0, 2**62)``.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise SeedError(f"seed={value!r}: allowed: an integer from 0 to 2**62 - 1")
+    if not 0 <= int(value) < 2**62:
+        raise SeedError(f"seed={value}: allowed: 0 to 2**62 - 1")
+    return int(value)
 
 
 def row_seed(world: World, seed: int) -> int:

@@ -58,7 +58,7 @@ def _spaces(found: Entry, system: System[Any, Any]) -> str:
     return table(rows, header=["space", "what"])
 
 
-_MARKS = {
+MARKS = {
     "paper": "[paper]",
     "related": "[related]",
     "standard": "[standard]",
@@ -74,7 +74,7 @@ def _parameters(system: System[Any, Any]) -> str:
             str(getattr(system.params, row.name)),
             row.unit,
             row.allowed,
-            _MARKS.get(row.source, row.source),
+            MARKS.get(row.source, row.source),
             row.description,
         ]
         for row in type(system.params).table()

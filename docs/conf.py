@@ -1,0 +1,35 @@
+"""Sphinx configuration; the generated parts of the pages are written before the pages are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import generate  # noqa: E402
+
+import sixgym  # noqa: E402
+
+generate.write_all(HERE / "_generated")
+
+project = "sixgym"
+author = "The sixgym authors"
+copyright = "The sixgym authors, Apache-2.0"
+version = release = sixgym.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "_generated"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+default_role = "literal"
+suppress_warnings = ["autodoc.mocked_object"]
+
+html_theme = "furo"
+html_title = "sixgym"

@@ -1,0 +1,124 @@
+"""The parts of the pages that come from code and stored results: never written by hand.
+
+Each function gives Markdown; `write_all` puts it where the pages include it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sixgym.cli.catalogue import MARKS
+from sixgym.envs.core.registry import entries, entry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )
+
+
+def catalogue() -> str:
+    """Every environment with its one line."""
+    return table(
+        ["id", "steps", "what it is"],
+        [[f"`{e.id}`", str(e.max_episode_steps), e.title] for e in entries()],
+    )
+
+
+def arguments(id: str) -> str:
+    """The parameters of an environment."""
+    params = entry(id).load_system().params_type
+    rows = [
+        [
+            f"`{row.name}`",
+            f"`{row.default!r}`",
+            row.unit,
+            f"`{row.allowed}`",
+            MARKS[row.source],
+            row.description + (f" ({row.note})" if row.note else ""),
+        ]
+        for row in params.table()
+    ]
+    presets = table(
+        ["preset", "what it sets"],
+        [
+            [f"`{name}`", ", ".join(f"`{k}={v!r}`" for k, v in values.items()) or "nothing"]
+            for name, values in params.presets.items()
+        ],
+    )
+    head = ["argument", "default", "unit", "allowed", "source", "meaning"]
+    return f"{table(head, rows)}\n\n{presets}"
+
+
+def metrics(id: str) -> str:
+    """The metrics of an environment."""
+    rows = [
+        [f"`{m.name}`", m.unit, "always" if m.level == 0 else "`info_level=1`", m.description]
+        for m in entry(id).load_system().metrics
+    ]
+    return table(["key of `info`", "unit", "when", "meaning"], rows)
+
+
+def scores(id: str) -> str:
+    """The scores of an environment."""
+    rows = [
+        [f"`{s.name}`", s.unit, f"`{s.numerator}` / `{s.denominator}`", s.description]
+        for s in entry(id).load_system().scores
+    ]
+    return table(["score", "unit", "ratio of the sums of", "meaning"], rows)
+
+
+def speed() -> str:
+    """The stored run of the speed benchmark."""
+    report: dict[str, Any] = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
+    base = {s["rows"]: s["steps_per_cpu_s"] for s in report["speeds"] if s["mode"] == "numpy"}
+    rows = [
+        [
+            f"`{s['env']}`",
+            s["mode"],
+            f"{s['rows']:,}",
+            f"{s['steps_per_cpu_s']:,.0f}",
+            f"{s['steps_per_cpu_s'] / base[s['rows']]:.3f}",
+            f"{s['compile_wall_s']:.0f}" if s["mode"] == "compiled" else "",
+        ]
+        for s in report["speeds"]
+    ]
+    head = ["environment", "mode", "rows", "steps per CPU second", "x CartPole", "compile (s)"]
+    machine = report["machine"]
+    lines = [
+        f"One thread of {machine['cpu']}, Python {machine['python']}, torch {machine['torch']}, "
+        f"load average {machine['load_average']:.1f}. CartPole is Gymnasium's own, single at one "
+        "row and its native vector env above.",
+        "",
+        table(head, rows),
+        "",
+    ]
+    for id, share in report["ppo"].items():
+        lines.append(
+            f"- `{id}`: the Stable-Baselines3 view adds {report['sb3_view'][id]['overhead']:.0%} "
+            f"to a step at 256 rows; {share['share']:.0%} of a PPO run (256 rows, batch 4,096) is "
+            "spent in the env."
+        )
+    return "\n".join(lines)
+
+
+def write_all(folder: Path) -> None:
+    """Write every part."""
+    folder.mkdir(exist_ok=True)
+    parts = {"catalogue": catalogue(), "speed": speed()}
+    for found in entries():
+        name = found.id.rpartition("/")[2]
+        parts |= {
+            f"{name}-arguments": arguments(found.id),
+            f"{name}-metrics": metrics(found.id),
+            f"{name}-scores": scores(found.id),
+        }
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text + "\n")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import sixgym
-from sixgym.cli import catalogue, judging, render
+from sixgym.cli import catalogue, judging, learning, render
 from sixgym.envs.core.errors import SixgymError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _root(
 
 app.command("list")(catalogue.list_environments)
 app.command("info")(catalogue.info)
+app.command("train")(learning.train)
 app.command("evaluate")(judging.evaluate)
 app.command("benchmark")(judging.benchmark)
 app.command("render")(render.render)

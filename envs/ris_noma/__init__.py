@@ -30,3 +30,25 @@ scene    the picture
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sixgym.envs.ris_noma.params import RisNomaParams, RisNomaSelectParams
+    from sixgym.envs.ris_noma.system import RisNoma, RisNomaSelect
+
+_HOMES = {
+    "RisNoma": "system",
+    "RisNomaSelect": "system",
+    "RisNomaParams": "params",
+    "RisNomaSelectParams": "params",
+}
+__all__ = ["RisNoma", "RisNomaParams", "RisNomaSelect", "RisNomaSelectParams"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first touch, so that listing the systems imports no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

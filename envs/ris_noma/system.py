@@ -1,0 +1,363 @@
+"""The two RIS-NOMA systems: full control, and choosing which block an optimiser redoes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from sixgym.envs.backend.queueing import shift_buckets
+from sixgym.envs.backend.rng import Draws, Kind
+from sixgym.envs.core.errors import ActionError
+from sixgym.envs.core.system import Action, Metric, Score, Step, System
+from sixgym.envs.ris_noma.controls import (
+    action_size,
+    decode_action,
+    mix_blocks,
+    surface_of,
+    take_block,
+    with_controls,
+)
+from sixgym.envs.ris_noma.observation import Observer
+from sixgym.envs.ris_noma.params import (
+    RisNomaBaseParams,
+    RisNomaParams,
+    RisNomaSelectParams,
+)
+from sixgym.envs.ris_noma.physics import (
+    Model,
+    Slot,
+    evolve_links,
+    link_statistics,
+    serve,
+    true_channel,
+)
+from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
+from sixgym.envs.ris_noma.state import NOOP, X, Controls, State
+
+INITIAL_RHO = 0.5
+"""Held extraction factor of the first state. [our choice]"""
+INITIAL_AGE = 10.0
+"""Ages of the first state: the blocks were never set. [our choice]"""
+SLOT_EE_SCALE = 1e-7
+"""Scale of the reward "slot_ee", J/bit. [our choice]"""
+TINY_J = 1e-12
+"""Keeps efficiencies finite where nothing is spent."""
+
+P = TypeVar("P", bound=RisNomaBaseParams)
+
+
+class RisNomaBase(System[P, State]):
+    """What the two systems share: worlds, one slot, reward, observation."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("delivered_bits", "bit", "Raw equivalent of the bits delivered in the slot."),
+        Metric(
+            "useful_bits",
+            "bit",
+            "Bits that count in reward and efficiency: delivered, weighted by similarity if asked.",
+        ),
+        Metric("dropped_bits", "bit", "Raw equivalent of the bits expired or overflowed."),
+        Metric("arrived_bits", "bit", "Raw bits that arrived at the end of the slot."),
+        Metric("energy_tx_j", "J", "Transmit energy, amplifier losses included."),
+        Metric("energy_compute_j", "J", "Energy of semantic extraction."),
+        Metric("energy_static_j", "J", "Circuits of the users and of the RIS."),
+        Metric("energy_j", "J", "All energy of the slot."),
+        Metric("slot_ee_bit_per_j", "bit/J", "Useful bits over energy of this slot."),
+        Metric("solver_ops", "1", "Nominal operations of the optimisers in this step."),
+        Metric("power_w", "W", "Transmit power of every user.", 1),
+        Metric("rho", "1", "Extraction factor of every user.", 1),
+        Metric("volume_bits", "bit", "Raw bits extracted by every user.", 1),
+        Metric("order", "1", "Users in decoding order.", 1),
+        Metric("block", "1", "Block that was set: 0 extraction, 1 surface, 2 order, 3 none, -1 all.", 1),
+        Metric("ee_cum_bit_per_j", "bit/J", "Useful bits over energy since the episode began.", 1),
+    )
+    scores: ClassVar[tuple[Score, ...]] = (
+        Score(
+            "energy_efficiency_bit_per_j",
+            "bit/J",
+            "useful_bits",
+            "energy_j",
+            description="Bits delivered per joule: a ratio of sums over all slots.",
+        ),
+        Score("return", "1", "reward"),
+        Score(
+            "mean_slot_ee_bit_per_j",
+            "bit/J",
+            "slot_ee_bit_per_j",
+            "steps",
+            description="Mean of the slots' own efficiencies: ranks policies differently.",
+        ),
+        Score("drop_share", "1", "dropped_bits", "arrived_bits", higher_is_better=False),
+        Score("delivered_bits_per_slot", "bit", "delivered_bits", "steps"),
+        Score("energy_per_slot_j", "J", "energy_j", "steps", higher_is_better=False),
+        Score("solver_ops_per_slot", "1", "solver_ops", "steps", higher_is_better=False),
+    )
+
+    def __init__(
+        self,
+        params: P,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        info_level: int = 0,
+    ) -> None:
+        super().__init__(params, dtype=dtype, device=device, info_level=info_level)
+        # Level-1 metrics have the size of this system.
+        per_user = {"power_w", "rho", "volume_bits", "order"}
+        shape = (params.num_users,)
+        self.metrics = tuple(  # type: ignore[misc]
+            m._replace(shape=shape) if m.name in per_user else m for m in type(self).metrics
+        )
+        self.model = Model(params, dtype, self.device)
+        self._observer = Observer(self.model)
+        self.observation_space = cast("Any", self._observer.space)
+        users, model = params.num_users, self.model
+        step: dict[str, tuple[Kind, tuple[int, ...]]] = {
+            "fading": ("cn", (model.num_links,)),
+            "arrivals": ("uniform", (users,)),
+        }
+        if model.error_links:
+            step["csi"] = ("cn", (model.error_links,))
+        self.step_draws = self.draw_table(step)
+        self.start_draws = self.draw_table(
+            step
+            | {
+                "geometry": ("uniform", (users, 2)),
+                "controls": ("uniform", (params.num_elements,)),
+            }
+        )
+
+    def start(self, noise: Draws) -> State:
+        """First states: users in the disc, stationary channel, first arrivals, default controls."""
+        p, model = self.params, self.model
+        uniform = noise["geometry"]
+        radius = p.users_radius_m * torch.sqrt(uniform[..., 0])
+        angle = 2.0 * math.pi * uniform[..., 1]
+        position = torch.stack(
+            [p.users_x_m + radius * torch.cos(angle), p.users_y_m + radius * torch.sin(angle)], -1
+        )
+        los, scatter = link_statistics(model, position)
+        links = torch.addcmul(los, scatter.unsqueeze(1), self._innovation(noise))
+        arrivals = self._arrivals(noise)
+        zero = torch.zeros_like(arrivals)
+        columns = [
+            torch.full_like(arrivals, p.mean_arrival_bits),
+            torch.full_like(arrivals, max(INITIAL_RHO, p.rho_min)),
+            zero,
+            zero,
+            *position.unbind(-1),
+            *[zero] * (model.window - 1),
+            arrivals,
+        ]
+        rows = arrivals.shape[0]
+        identity = torch.arange(model.users, device=self.device).expand(rows, -1)
+        ages = [INITIAL_AGE if p.init == "default" else 0.0] * 3
+        clock = torch.tensor([*ages, 0.0, 0.0, 0.0], dtype=self.dtype, device=self.device)
+        state = State(
+            links=links,
+            los=los,
+            scatter=scatter,
+            users=torch.stack(columns, -1),
+            surface=surface_of(model, (2.0 * noise["controls"] - 1.0) * math.pi),
+            order=identity.clone(),
+            clock=clock.repeat(rows, 1),
+        )
+        if p.init == "ao":
+            return with_controls(state, solve_ao(model, state, rounds=1))
+        return state
+
+    def observe(self, state: State) -> Tensor:
+        """Features of the held controls on the current channel; see `Observer`."""
+        return self._observer(state)
+
+    def _slot(
+        self, state: State, ages: Tensor, noise: Draws, ops: Tensor, block: Tensor
+    ) -> tuple[State, Step]:
+        """One slot of the state that holds the controls of this slot.
+
+        Args:
+            state: with the new controls.
+            ages: (rows, 3) after this step.
+            noise: the step's draws.
+            ops: (rows,) nominal operations of the optimisers.
+            block: (rows,) what was set, for the diagnostics.
+        """
+        model = self.model
+        slot = serve(model, state, true_channel(model, state.links, state.surface))
+        arrivals = self._arrivals(noise)
+        metrics = self._account(slot, arrivals, ops)
+        useful, energy = metrics["useful_bits"], metrics["energy_j"]
+        reward = self._reward(useful, energy, metrics["dropped_bits"], metrics["slot_ee_bit_per_j"])
+        held = state.users
+        columns = torch.stack([slot.queue_bits, slot.raw_bits], -1)
+        backlog = shift_buckets(slot.backlog_bits, arrivals).backlog_bits
+        users = torch.cat([held[..., :2], columns, held[..., X : X + 2], backlog], -1)
+        passed = torch.stack([torch.ones_like(useful), useful, energy], -1)
+        clock = torch.cat([ages, state.clock[:, 3:] + passed], -1)
+        new = state._replace(
+            links=evolve_links(model, state, self._innovation(noise)), users=users, clock=clock
+        )
+        if self.info_level > 0:
+            metrics |= self._diagnose(slot, new, block)
+        return new, Step(reward, torch.zeros_like(reward, dtype=torch.bool), metrics)
+
+    def _innovation(self, noise: Draws) -> Tensor:
+        """(rows, 2, links) innovations of the links, then those of the estimation errors."""
+        if not self.model.error_links:
+            return noise["fading"]
+        return torch.cat([noise["fading"], noise["csi"]], -1)
+
+    def _arrivals(self, noise: Draws) -> Tensor:
+        """(rows, users) bits: with probability p_on a task uniform in [D_min, D_max].
+
+        One uniform decides both: below p_on it is again uniform when divided by p_on.
+        """
+        p = self.params
+        uniform = noise["arrivals"]
+        slope = (p.max_task_bits - p.min_task_bits) / p.arrival_probability
+        size = uniform * slope + p.min_task_bits
+        return size * (uniform < p.arrival_probability)
+
+    def _account(self, slot: Slot, arrivals: Tensor, ops: Tensor) -> dict[str, Tensor]:
+        """The level-0 metrics."""
+        parts = [
+            slot.delivered_bits,
+            slot.useful_bits,
+            slot.dropped_bits,
+            arrivals,
+            slot.transmit_j,
+            slot.compute_j,
+        ]
+        delivered, useful, dropped, arrived, transmit, compute = (
+            torch.stack(parts, 0).sum(-1).unbind(0)
+        )
+        energy = transmit + compute + self.model.static_j
+        return {
+            "delivered_bits": delivered,
+            "useful_bits": useful,
+            "dropped_bits": dropped,
+            "arrived_bits": arrived,
+            "energy_tx_j": transmit,
+            "energy_compute_j": compute,
+            "energy_static_j": torch.full_like(energy, self.model.static_j),
+            "energy_j": energy,
+            "slot_ee_bit_per_j": useful / energy.clamp_min(TINY_J),
+            "solver_ops": ops,
+        }
+
+    def _reward(self, useful: Tensor, energy: Tensor, dropped: Tensor, slot_ee: Tensor) -> Tensor:
+        """``(useful - lambda E - omega dropped) / (K mean arrivals)``, or the slot's efficiency."""
+        p, scale = self.params, 1.0 / self.model.mean_bits
+        loss = dropped * (p.drop_weight * scale)
+        if p.reward == "slot_ee":
+            return slot_ee * SLOT_EE_SCALE - loss
+        return useful * scale - energy * (p.reference_ee * scale) - loss
+
+    def _diagnose(self, slot: Slot, new: State, block: Tensor) -> dict[str, Tensor]:
+        """The level-1 metrics."""
+        useful, energy = new.clock[:, 4], new.clock[:, 5]
+        return {
+            "power_w": slot.power_w,
+            "rho": new.rho,
+            "volume_bits": slot.volume_bits,
+            "order": new.order,
+            "block": block,
+            "ee_cum_bit_per_j": useful / energy.clamp_min(TINY_J),
+        }
+
+
+class RisNoma(RisNomaBase[RisNomaParams]):
+    """Full control of a RIS-assisted semantic uplink: volumes, factors, phases, order.
+
+    The action is a vector in [-1, 1] of 3 K + N numbers (see `decode_action`). With
+    ``action_mode="block_param"`` it is a dictionary of a block (0 extraction, 1 surface, 2 order)
+    and that vector, of which only the block's part is applied and the rest is held.
+    """
+
+    params_type = RisNomaParams
+
+    def __init__(
+        self,
+        params: RisNomaParams,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        info_level: int = 0,
+    ) -> None:
+        super().__init__(params, dtype=dtype, device=device, info_level=info_level)
+        box = spaces.Box(-1.0, 1.0, (action_size(self.model),), np.float32)
+        self._by_block = params.action_mode == "block_param"
+        space = spaces.Dict({"block": spaces.Discrete(3), "controls": box}) if self._by_block else box
+        self.action_space = cast("Any", space)
+
+    def advance(self, state: State, action: Action, noise: Draws) -> tuple[State, Step]:
+        """One slot under the action's controls."""
+        zero = torch.zeros_like(state.slot)
+        if not self._by_block:
+            assert isinstance(action, Tensor)
+            controls = decode_action(self.model, state, action)
+            ages = torch.zeros_like(state.ages)
+            return self._slot(with_controls(state, controls), ages, noise, zero, zero - 1.0)
+        assert isinstance(action, dict)
+        block = action["block"]
+        new = decode_action(self.model, state, action["controls"])
+        controls = mix_blocks(state.controls, new, block)
+        chosen = with_controls(state, controls)
+        return self._slot(chosen, grown_ages(state, block), noise, zero, block.to(self.dtype))
+
+
+class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
+    """Choose in every slot which of three blocks an optimiser redoes; the others are held.
+
+    Actions: 0 traffic reshaping (volumes and factors), 1 channel reconfiguration (phases),
+    2 decoding order, and with ``allow_noop`` 3, which redoes nothing.
+    """
+
+    params_type = RisNomaSelectParams
+    contains_solver = True
+
+    def __init__(
+        self,
+        params: RisNomaSelectParams,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        info_level: int = 0,
+    ) -> None:
+        super().__init__(params, dtype=dtype, device=device, info_level=info_level)
+        self.num_actions = 4 if params.allow_noop else 3
+        self.action_space = cast("Any", spaces.Discrete(self.num_actions))
+        ops = [solver_ops(self.model, block) for block in range(NOOP + 1)]
+        self._ops = torch.tensor(ops, dtype=self.dtype, device=self.device)
+
+    def advance(self, state: State, action: Action, noise: Draws) -> tuple[State, Step]:
+        """One slot after the chosen block was redone; each optimiser sees only the rows that chose
+        it."""
+        if not isinstance(action, Tensor):
+            raise ActionError("action: allowed: one integer a row")
+        controls = state.controls
+        for block in range(NOOP):
+            rows = (action == block).nonzero().squeeze(-1)
+            count = rows.shape[0]
+            if count == action.shape[0]:
+                controls = solve_block(self.model, state, block)
+                break
+            if count:
+                part = State(*(leaf[rows] for leaf in state))
+                solved = solve_block(self.model, part, block)
+                fresh = Controls(*(c.index_copy(0, rows, s) for c, s in zip(controls, solved, strict=True)))
+                controls = take_block(controls, fresh, block)
+        chosen = with_controls(state, controls)
+        ages = grown_ages(state, action)
+        return self._slot(chosen, ages, noise, self._ops[action], action.to(self.dtype))
+
+
+def grown_ages(state: State, block: Tensor) -> Tensor:
+    """(rows, 3) slots since each block was set, after a step that sets one, (rows,) int64."""
+    blocks = torch.arange(3, device=block.device)
+    return torch.where(block.unsqueeze(-1) == blocks, 0.0, state.ages + 1.0)

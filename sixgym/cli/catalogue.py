@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,13 +28,14 @@ def info(
     id: EnvId,
     preset: Annotated[str | None, typer.Option(help="Show the values of this preset.")] = None,
 ) -> None:
-    """Show an environment: spaces, parameters, metrics, scores, baselines, references."""
+    """Show an environment: spaces, parameters, metrics, scores, baselines."""
     from sixgym.envs.core.make import make_system
 
     found = entry(id)
     system = make_system(found.system, preset=preset)
     parts = [
         f"{found.id}: {found.title}",
+        section("About", _about(system)),
         section("Spaces", _spaces(found, system)),
         section("Parameters" + (f" (preset {preset})" if preset else ""), _parameters(system)),
         section("Presets", "  " + ", ".join(sorted(type(system.params).presets))),
@@ -39,9 +43,6 @@ def info(
         section("Scores (ratios of sums; the first is the leaderboard's)", _scores(system)),
         section("Baselines", _baselines(id)),
     ]
-    references = _references(system)
-    if references:
-        parts.append(section("References", references))
     typer.echo("\n".join(parts))
 
 
@@ -71,15 +72,20 @@ def _parameters(system: System[Any, Any]) -> str:
     rows = [
         [
             row.name,
-            str(getattr(system.params, row.name)),
+            _short(str(getattr(system.params, row.name))),
             row.unit,
-            row.allowed,
+            _short(row.allowed),
             MARKS.get(row.source, row.source),
             row.description,
         ]
         for row in type(system.params).table()
     ]
     return table(rows, header=["name", "value", "unit", "allowed", "source", "meaning"])
+
+
+def _short(text: str) -> str:
+    """Numbers of a text as a person writes them: ``1e+06`` for ``1000000.0``."""
+    return re.sub(r"\d+\.\d+(e[-+]\d+)?", lambda found: f"{float(found[0]):.6g}", text)
 
 
 def _metrics(system: System[Any, Any]) -> str:
@@ -111,13 +117,10 @@ def _baselines(id: str) -> str:
     return table(rows, header=["name", "kind", "sees", "what it does"])
 
 
-def _references(system: System[Any, Any]) -> str:
-    """The ``References`` section of the docstring of the system's package."""
-    package = inspect.getmodule(type(system))
-    name = package.__name__.rpartition(".")[0] if package is not None else ""
-    text = inspect.getdoc(__import__(name, fromlist=["_"])) if name else None
-    _, found, tail = (text or "").partition("References\n")
-    if not found:
-        return ""
-    lines = [line for line in tail.splitlines() if set(line) - set("-=")]
-    return "\n".join(f"  {line}" for line in lines)
+def _about(system: System[Any, Any]) -> str:
+    """The words of the system's package on what it models and after whom; not its tables."""
+    package = type(system).__module__.rpartition(".")[0]
+    text = inspect.getdoc(importlib.import_module(package)) if package else None
+    paragraphs = (text or "").split("\n\n")
+    words = [part for part in paragraphs if "====" not in part]
+    return "\n\n".join(textwrap.indent(part, "  ") for part in words)

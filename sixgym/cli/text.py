@@ -11,7 +11,7 @@ def table(rows: Sequence[Sequence[str]], *, header: Sequence[str], indent: int =
     """Columns aligned to the left; the last one is wrapped to the width of the terminal."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header) - 1)]
     left = indent + sum(widths) + 2 * len(widths)
-    room = max(shutil.get_terminal_size((100, 24)).columns - left, 30)
+    room = max(shutil.get_terminal_size((140, 24)).columns - left, 30)
     lines = []
     for row in [header, *rows]:
         cells = " " * indent + "".join(

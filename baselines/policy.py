@@ -42,6 +42,7 @@ class Baseline:
         description: one sentence.
         env_id: the environment it acts in; None: the one that is asked for.
         env_kwargs: parameters that are replaced in it.
+        listed_for: the only environment in whose table it stands; None: all of its system's.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Baseline:
     description: str
     env_id: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    listed_for: str | None = None
 
 
 def load_baselines(id: str) -> dict[str, Baseline]:
@@ -66,8 +68,8 @@ def load_baselines(id: str) -> dict[str, Baseline]:
     found = dict(GENERIC)
     module = entry(id).baselines
     if module is not None:
-        own = importlib.import_module(module).BASELINES
-        found.update(cast("Mapping[str, Baseline]", own))
+        own = cast("Mapping[str, Baseline]", importlib.import_module(module).BASELINES)
+        found.update({k: b for k, b in own.items() if b.listed_for in (None, id)})
     return found
 
 

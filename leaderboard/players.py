@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixgym.baselines.policy import load_baselines
 from sixgym.envs.core.errors import UnknownIdError
+from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Policy, policy_name
+from sixgym.leaderboard.protocol import Task
 from sixgym.leaderboard.store import PolicyCard
 
 if TYPE_CHECKING:
@@ -71,8 +73,17 @@ def reference_of(id: str) -> str | None:
     return named[0] if named else None
 
 
-def kwargs_of(player: Player, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the environment that a player acts in: the task's, then its own."""
+def kwargs_of(player: Player, task: Task) -> dict[str, Any]:
+    """The arguments of the environment that a player acts in: the task's, then its own.
+
+    Where it acts in another id than the task's, arguments that only the task's id knows (how its
+    actions are meant) do not concern it and are left out.
+    """
+    params = dict(task.params)
+    if player.card.env_id != task.env_id:
+        asked = set(entry(task.env_id).load_system().params_type.model_fields)
+        known = set(entry(player.card.env_id).load_system().params_type.model_fields)
+        params = {k: v for k, v in params.items() if k not in asked - known}
     return {**params, **player.card.env_kwargs}
 
 

@@ -124,7 +124,7 @@ def play(
     progress: Progress | None = None,
 ) -> Result:
     """A player's row of a task: each of its members plays all episodes."""
-    kwargs = kwargs_of(player, task.params)
+    kwargs = kwargs_of(player, task)
     runs = []
     for place, member in enumerate(player.members):
         tell = None if progress is None else _shifted(progress, place, len(player.members))

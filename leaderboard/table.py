@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from sixgym.leaderboard.board import Board, BoardRow, make_boards, prefix_of
+from sixgym.leaderboard.protocol import ScoreSpec
 from sixgym.leaderboard.stats import Interval
 from sixgym.leaderboard.store import Result
 
@@ -91,31 +92,38 @@ class Display(AbstractContextManager["Display"]):
 
 
 def board_table(board: Board) -> Table:
-    """One board as a rich table."""
+    """One board as a rich table: the headline, the costs (lower is better), the times.
+
+    The other scores and the intervals of the normalised one are on the page and in the rows.
+    """
+    from rich import box
     from rich.table import Table
 
     headline = board.headline
     factor, unit = prefix_of(max(abs(row.score.value) for row in board.rows), headline.unit)
-    table = Table(
-        title=f"{board.task.env_id}: {board.task.episodes} episodes", title_justify="left"
-    )
-    table.add_column("policy")
+    title = f"{board.task.env_id}: {headline.name}, {board.task.episodes} episodes"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("policy", no_wrap=True)
     table.add_column("sees")
-    table.add_column(f"{headline.name}{f' ({unit})' if unit else ''}", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table.add_column(unit or headline.unit, justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("normalised", justify="right")
-    table.add_column(f"of {board.task.reference or 'reference'}", justify="right")
-    for score in board.task.scores[1:]:
+    for score in costs(board):
         shown = f" ({score.unit})" if score.unit not in ("", "1") else ""
-        table.add_column(f"{score.name}{shown}", justify="right")
+        table.add_column(score.name.replace("_", " ") + shown, justify="right")
     table.add_column("decide (µs)", justify="right")
     table.add_column("step (µs)", justify="right")
     for row in board.rows:
-        table.add_row(*_cells(row, factor))
+        table.add_row(*_cells(board, row, factor))
     return table
 
 
-def _cells(row: BoardRow, factor: float) -> list[str]:
+def costs(board: Board) -> list[ScoreSpec]:
+    """The secondary scores of which less is better."""
+    return [score for score in board.task.scores[1:] if not score.higher_is_better]
+
+
+def _cells(board: Board, row: BoardRow, factor: float) -> list[str]:
     score = Interval(*(v / factor for v in row.score))
     seeds = f" ({len(row.training_seeds)} seeds)" if row.training_seeds else ""
     return [
@@ -123,9 +131,8 @@ def _cells(row: BoardRow, factor: float) -> list[str]:
         row.policy.sees,
         f"{score.value:.4g}",
         f"{score.low:.4g} to {score.high:.4g}",
-        _short(row.normalised),
-        _short(row.to_reference),
-        *(number(value) for value in row.others.values()),
+        "-" if row.normalised is None else number(round(row.normalised.value, 3)),
+        *(number(row.others[cost.name]) for cost in costs(board)),
         f"{row.decision_s * 1e6:.3g}",
         f"{row.step_s * 1e6:.3g}",
     ]
@@ -134,12 +141,6 @@ def _cells(row: BoardRow, factor: float) -> list[str]:
 def number(value: float) -> str:
     """A number as a person reads it; a dash where it has no value."""
     return "-" if not math.isfinite(value) else f"{value:.4g}"
-
-
-def _short(interval: Interval | None) -> str:
-    if interval is None or not math.isfinite(interval.value):
-        return "-"
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def footnote(board: Board) -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 """A vector of float64."""
 
+SOLVER_OPS = "solver_ops"
+"""The metric that counts nominal operations of solvers, the policy's own included."""
+
 
 @runtime_checkable
 class Policy(Protocol):
@@ -33,7 +36,9 @@ class Policy(Protocol):
     SB3 models are policies as they are, recurrent ones included. A policy that has a method
     ``attach(env)`` is given the vector environment before the rollout (it may then read
     ``env.system`` and ``env.rows``); it must say so in its entry of the baseline table. A policy
-    whose ``predict`` takes ``action_masks`` is given the masks, if the system has any.
+    whose ``predict`` takes ``action_masks`` is given the masks, if the system has any. One with
+    solvers of its own says by ``ops_per_decision`` how many nominal operations they take; where the
+    system has a metric ``solver_ops`` for the solvers in its step, they are added to it.
     """
 
     def predict(
@@ -212,6 +217,7 @@ def _play(
     sums = {name: np.zeros(rows) for name in names}
     decisions: list[float] = []
     steps: list[float] = []
+    own_ops = float(getattr(policy, "ops_per_decision", 0.0))
     actor = _Actor(env, policy, deterministic)
     observation, _ = env.reset(seed=[int(s) for s in padded])
     start = np.ones(rows, dtype=bool)
@@ -226,6 +232,8 @@ def _play(
         length += active
         for name in names:
             sums[name] += np.where(active, np.asarray(infos[name], dtype=np.float64), 0.0)
+        if SOLVER_OPS in sums:
+            sums[SOLVER_OPS] += np.where(active, own_ops, 0.0)
         terminated, truncated = np.asarray(terminated), np.asarray(truncated)
         ended_by_system |= active & terminated
         start = terminated | truncated

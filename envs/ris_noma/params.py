@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from sixgym.envs.core.params import Params, param
 
-TxMode = Literal["min_power", "fixed_power"]
+TxMode = Literal["min_power", "fixed_power", "tdma"]
 Workload = Literal["log", "linear", "power"]
 CpuLaw = Literal["dvfs", "linear"]
 
@@ -101,7 +101,8 @@ class RisNomaBaseParams(Params):
         unit="",
         source="ours",
         description="min_power: the least powers that carry the demands, capped; fixed_power: every "
-        "active user sends at fixed_power_w for as long as it needs.",
+        "active user sends at fixed_power_w for as long as it needs; tdma: equal turns alone at the "
+        "least power, capped (optimisers and observation still reckon with NOMA: a comparison).",
     )
     max_power_w: float = param(
         0.2,

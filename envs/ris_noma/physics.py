@@ -22,6 +22,7 @@ from sixgym.envs.backend.access import (
     mmse_sic_sinr,
     shannon_rate,
     sic_sinr,
+    tdma_min_power,
     time_on_air,
 )
 from sixgym.envs.backend.complex import Complex, add, norm2
@@ -279,9 +280,7 @@ def true_channel(model: Model, links: Tensor, surface: Tensor) -> Complex:
 # --------------------------------------------------------------------------------------- extraction
 
 
-def applied_volume(
-    model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: Tensor
-) -> Tensor:
+def applied_volume(model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: Tensor) -> Tensor:
     """Volume that is really extracted in the slot, (rows, users) bit.
 
     The wish, at least what is due now, at most what is there and what the processor can do.
@@ -364,11 +363,18 @@ def transmit(model: Model, channel: Complex, offered_bits: Tensor, order: Tensor
         power = torch.where(offered_bits > 0, p.fixed_power_w, 0.0).to(offered_bits.dtype)
         energy = on_air * (p.fixed_power_w / p.amplifier_efficiency)
         return Transmission(power, rate * model.transmit_s, energy)
-    power, sinr = needed_power(model, channel, offered_bits, order, p.max_power_w)
+    share = 1.0
+    if p.tx_mode == "tdma":
+        share = 1.0 / model.users
+        nats = (offered_bits * model.beta).clamp_max(MAX_NATS * share)
+        power, sinr = tdma_min_power(norm2(channel), nats, 1.0, p.max_power_w, share)
+    else:
+        power, sinr = needed_power(model, channel, offered_bits, order, p.max_power_w)
     # Uncapped users get all their bits through by definition, not up to rounding.
-    reached = torch.log1p(sinr) * (1.0 / model.beta)
+    reached = torch.log1p(sinr) * (share / model.beta)
     service = torch.where(power < p.max_power_w, offered_bits, reached)
-    return Transmission(power, service, power * (model.transmit_s / p.amplifier_efficiency))
+    on_air = share * model.transmit_s
+    return Transmission(power, service, power * (on_air / p.amplifier_efficiency))
 
 
 # --------------------------------------------------------------------------------------------- slot

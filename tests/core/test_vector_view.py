@@ -20,16 +20,9 @@ from toy_systems import Counter, Gate, Tank
 
 from sixgym.envs.core.errors import ActionError, OptionsError, SeedError, StateError
 from sixgym.envs.core.make import make_env, make_vector_env
-from sixgym.envs.core.registry import register
 
-TOYS = {"toy/Counter-v0": Counter, "toy/Gate-v0": Gate, "toy/Tank-v0": Tank}
+TOYS = ("toy/Counter-v0", "toy/Gate-v0", "toy/Tank-v0")
 MODES = [mode.value for mode in AutoresetMode]
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> None:
-    for id, system in TOYS.items():
-        register(id, system, max_episode_steps=20)
 
 
 def act(observation: Any) -> NDArray[np.float32]:
@@ -380,9 +373,7 @@ def test_a_copy_goes_on_alike(copier: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_record_episode_statistics(mode: str) -> None:
-    env = RecordEpisodeStatistics(
-        gym.make_vec("toy/Counter-v0", num_envs=3, autoreset_mode=mode)
-    )
+    env = RecordEpisodeStatistics(gym.make_vec("toy/Counter-v0", num_envs=3, autoreset_mode=mode))
     env.reset(seed=0)
     told = []
     for _ in range(60):

@@ -1,8 +1,8 @@
 """Baselines of RIS-NOMA: alternating optimisation, choosers of a block, and ablations.
 
-The paper's own baselines are unknown beyond "state-of-the-art methods"; all of these are our choice.
-Optimisers of all controls act through the hybrid action of ``sixgym/RisNoma-v0``; choosers of a
-block through ``sixgym/RisNomaSelect-v0``. Both stand on the same dynamics, parameters and streams,
+The paper's own baselines are unknown beyond "state-of-the-art methods"; all of these are our
+choice. Optimisers of all controls act through the hybrid action of ``sixgym/RisNoma-v0``, choosers
+of a block through ``sixgym/RisNomaSelect-v0``. Both stand on the same dynamics, parameters and streams,
 so row seed s is the same world in either: one table compares them all on common episodes.
 
 Optimisers know the model and the present channel (``sees="model"``), as the environment's own block
@@ -63,7 +63,7 @@ Plan = Callable[[Model, State], Controls]
 """Controls of every row for the slot, from its state."""
 
 
-# ------------------------------------------------------------------------------------------ policies
+# ----------------------------------------------------------------------------------------- policies
 
 
 class Planner(ABC):

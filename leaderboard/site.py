@@ -1,4 +1,4 @@
-"""The board as a static page: one HTML file made from stored rows, which asks nothing of a network."""
+"""The board as a static page: one HTML file made from stored rows, with no external request."""
 
 from __future__ import annotations
 

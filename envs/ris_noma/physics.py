@@ -373,8 +373,8 @@ def transmit(model: Model, channel: Complex, offered_bits: Tensor, order: Tensor
     # Uncapped users get all their bits through by definition, not up to rounding.
     reached = torch.log1p(sinr) * (share / model.beta)
     service = torch.where(power < p.max_power_w, offered_bits, reached)
-    on_air = share * model.transmit_s
-    return Transmission(power, service, power * (on_air / p.amplifier_efficiency))
+    joule_per_watt = share * model.transmit_s / p.amplifier_efficiency
+    return Transmission(power, service, power * joule_per_watt)
 
 
 # --------------------------------------------------------------------------------------------- slot

@@ -99,3 +99,22 @@ def benchmark(
         **read_overrides(params),
     )
     typer.echo(f"rows: {results}")
+
+
+leaderboard = typer.Typer(help="The leaderboard's page.", no_args_is_help=True)
+
+
+@leaderboard.callback()
+def _leaderboard() -> None:
+    """The leaderboard's page."""
+
+
+@leaderboard.command()
+def build(
+    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = SITE,
+) -> None:
+    """Write the page of stored rows and print its path."""
+    from sixgym.leaderboard.site import build_site
+
+    typer.echo(build_site(results, out))

@@ -1,4 +1,4 @@
-"""The demonstration behind ``make demo``: train, compare, rank, with the commands a user would type.
+"""The demonstration behind ``make demo``: train, compare and rank, by a user's own commands.
 
 Everything goes below ``runs/demo``; the last lines say where.
 """

@@ -6,11 +6,11 @@ import importlib
 import inspect
 import re
 import textwrap
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sixgym.cli.options import EnvId
+from sixgym.cli.options import EnvId, Overrides, read_overrides
 from sixgym.cli.text import section, table
 from sixgym.envs.core.registry import Entry, entries, entry
 
@@ -26,18 +26,18 @@ def list_environments() -> None:
 
 def info(
     id: EnvId,
-    preset: Annotated[str | None, typer.Option(help="Show the values of this preset.")] = None,
+    params: Overrides = None,
 ) -> None:
     """Show an environment: spaces, parameters, metrics, scores, baselines."""
     from sixgym.envs.core.make import make_system
 
     found = entry(id)
-    system = make_system(found.system, preset=preset)
+    system = make_system(found.system, **read_overrides(params))
     parts = [
         f"{found.id}: {found.title}",
         section("About", _about(system)),
         section("Spaces", _spaces(found, system)),
-        section("Parameters" + (f" (preset {preset})" if preset else ""), _parameters(system)),
+        section("Parameters", _parameters(system)),
         section("Presets", "  " + ", ".join(sorted(type(system.params).presets))),
         section("Metrics", _metrics(system)),
         section("Scores (ratios of sums; the first is the leaderboard's)", _scores(system)),

@@ -19,7 +19,7 @@ RowSeed = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="a.b=c", help="Replace a value; may be repeated."),
+    typer.Option("--set", metavar="a.b=c", help="Set a value; may be repeated."),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sixgym.cli.options import EnvId, PolicyName
+from sixgym.cli.options import EnvId, Overrides, PolicyName, read_overrides
 from sixgym.envs.core.errors import OptionsError
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -22,27 +22,27 @@ def render(
     steps: Annotated[
         int, typer.Option(min=1, help="Frames at most; a .png shows the last of them.")
     ] = 100,
-    preset: Annotated[str | None, typer.Option(help="Named parameters.")] = None,
+    params: Overrides = None,
     fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 10,
 ) -> None:
     """Write a video or a picture of one episode."""
     if out.suffix not in SUFFIXES:
         raise OptionsError(f"--out={out.name}: allowed endings: {', '.join(SUFFIXES)}")
-    frames = _play(id, policy, seed, steps, preset)
+    frames = _play(id, policy, seed, steps, read_overrides(params))
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, frames, fps)
     typer.echo(f"{out}: {len(frames)} frames" if out.suffix != ".png" else str(out))
 
 
-def _play(id: str, policy: str, seed: int, steps: int, preset: str | None) -> list[Any]:
+def _play(id: str, policy: str, seed: int, steps: int, params: dict[str, Any]) -> list[Any]:
     """Frames after each step of one episode."""
     from sixgym.envs.core.rollout import rollout
     from sixgym.leaderboard.players import find_player, kwargs_of
-    from sixgym.leaderboard.runner import make_rows
+    from sixgym.leaderboard.runner import make_rows, task_of
 
     player = find_player(id, policy)
-    kwargs = kwargs_of(player, {} if preset is None else {"preset": preset})
-    # max_episode_steps ends the episode; the horizon that the system observes stays what it is.
+    kwargs = kwargs_of(player, task_of(id, episodes=1, seed=seed, params=params))
+    # Only the frames end early: the horizon that the agent observes stays what it is.
     kwargs |= {"render_mode": "rgb_array", "max_episode_steps": steps}
     env = make_rows(player.card.env_id, 1, kwargs)
     frames: list[Any] = []

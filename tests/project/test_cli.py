@@ -52,7 +52,7 @@ def test_info_shows_parameters_with_unit_range_and_source(tmp_path: Path) -> Non
 
 
 def test_info_shows_the_values_of_a_preset(tmp_path: Path) -> None:
-    text = output("info", FULL, "--preset", "no_ris", cwd=tmp_path)
+    text = output("info", FULL, "--set", "preset=no_ris", cwd=tmp_path)
     (line,) = [line for line in text.splitlines() if line.startswith("  num_elements ")]
     assert line.split()[1] == "0"
 
@@ -64,7 +64,7 @@ def test_unknown_id_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_unknown_preset_names_the_allowed(tmp_path: Path) -> None:
-    assert "no_ris" in refusal("info", FULL, "--preset", "none", cwd=tmp_path)
+    assert "no_ris" in refusal("info", FULL, "--set", "preset=none", cwd=tmp_path)
 
 
 def test_evaluate_prints_numbers_that_a_script_can_read(tmp_path: Path) -> None:

@@ -287,11 +287,12 @@ def mmse_sic_sinr(
     amplitude = torch.sqrt(power_w).unsqueeze(-1) * noise_power_w**-0.5
     outer = _outer_products(scale(channel, amplitude))
     users, size = outer.shape[-3], outer.shape[-1]
-    covariance = (weight @ outer.flatten(-2)).unflatten(-1, (size, size))
+    mixed = weight @ outer.flatten(-2)
+    covariance = mixed.reshape(*mixed.shape[:-1], size, size)
     covariance = covariance + torch.eye(size, dtype=power_w.dtype, device=power_w.device)
-    factor, _ = torch.linalg.cholesky_ex(covariance)
+    factor: Tensor = torch.linalg.cholesky_ex(covariance).L
     column = torch.cat([channel.re * amplitude, channel.im * amplitude], -1)
-    whitened = torch.linalg.solve_triangular(
+    whitened: Tensor = torch.linalg.solve_triangular(
         factor, column.expand(*factor.shape[:-3], users, size).unsqueeze(-1), upper=False
     )
     return whitened.square().sum((-2, -1))
@@ -315,7 +316,7 @@ def mmse_sum_spectral_efficiency(channel: Complex, power_w: Tensor, noise_power_
     eye = torch.eye(total.shape[-1], dtype=total.dtype, device=total.device)
     # the real 2M x 2M form has every eigenvalue twice, so the logarithm is halved;
     # log det = 2 sum log diag(cholesky)
-    factor, _ = torch.linalg.cholesky_ex(total + eye)
+    factor: Tensor = torch.linalg.cholesky_ex(total + eye).L
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) / LN2
 
 

@@ -208,7 +208,7 @@ def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (..., points A, points B) m.
     """
-    return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), dim=-1)
+    return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt()
 
 
 def steering(a: Tensor, b: Tensor, wavelength_m: float) -> Complex:

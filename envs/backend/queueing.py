@@ -37,13 +37,13 @@ class TaskBufferStep(NamedTuple):
     """One slot of a buffer of tasks; all (...,), counts in the dtype of the input.
 
     Attributes:
-        count: tasks that stay.
+        waiting: tasks that stay.
         served: tasks that left served.
         admitted: arrivals that found room.
         dropped: arrivals that did not.
     """
 
-    count: Tensor
+    waiting: Tensor
     served: Tensor
     admitted: Tensor
     dropped: Tensor
@@ -148,28 +148,28 @@ def optimal_available(backlog_bits: Tensor) -> Tensor:
 
 
 def task_buffer_step(
-    count: Tensor, arrivals: Tensor, service: Tensor, capacity: int
+    waiting: Tensor, arrivals: Tensor, service: Tensor, capacity: int
 ) -> TaskBufferStep:
     """Buffer of whole tasks: serve, then admit arrivals into the room that is left.
 
     Args:
-        count: (...) tasks waiting, integer dtype (or whole floats), in [0, capacity].
+        waiting: (...) tasks in the buffer, integer dtype (or whole floats), in [0, capacity].
         arrivals: (...) new tasks, >= 0.
         service: (...) tasks that could be served, >= 0.
         capacity: most tasks that can wait, >= 0.
 
     Returns:
-        The step; ``count + arrivals = count' + served + dropped`` exactly.
+        The step; ``waiting + arrivals = waiting' + served + dropped`` exactly.
 
     Raises:
         ValueError: if ``capacity`` is negative.
     """
     if capacity < 0:
         raise ValueError(f"capacity = {capacity}, must be >= 0")
-    served = torch.minimum(count, service)
-    waiting = count - served
-    admitted = torch.minimum(arrivals, capacity - waiting)
-    return TaskBufferStep(waiting + admitted, served, admitted, arrivals - admitted)
+    served = torch.minimum(waiting, service)
+    left = waiting - served
+    admitted = torch.minimum(arrivals, capacity - left)
+    return TaskBufferStep(left + admitted, served, admitted, arrivals - admitted)
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

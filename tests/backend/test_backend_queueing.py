@@ -164,7 +164,7 @@ def test_task_buffer_counts_exactly(
     assert 0 <= count <= capacity
     # nothing is dropped while there is room
     assert dropped == 0 or count == capacity
-    assert step.count.dtype == torch.int64
+    assert step.waiting.dtype == torch.int64
 
 
 def test_long_run_conserves_with_heavy_dropping() -> None:

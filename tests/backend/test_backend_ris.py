@@ -98,6 +98,18 @@ def test_no_phases_exceed_the_alignment_bound(
     assert bool((norm2(h) <= bound * (1 + 1e-12)).all())
 
 
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(0, 12), st.integers(1, 3))
+def test_two_hops_equal_their_cascade(seed: int, users: int, elements: int, antennas: int) -> None:
+    d, r = draw(seed, users, antennas), draw(seed + 1, users, elements)
+    g, v = draw(seed + 2, elements, antennas), ris.unit_phasor(uniform_phase(seed + 3, elements))
+    a = ris.cascade(r, g)
+    short, long = ris.effective_channel_of_hops(d, r, g, v), ris.effective_channel(d, a, v)
+    torch.testing.assert_close(to_torch(short), to_torch(long))
+    torch.testing.assert_close(
+        ris.alignment_bound_of_hops(d, r, g), ris.alignment_bound(d, a), rtol=1e-12, atol=0
+    )
+
+
 def test_mean_gain_over_random_phases() -> None:
     """Dossier T7: E[g] = |d|^2 + sum |A_n|^2, Monte Carlo within 4 standard errors."""
     d, a = draw(0, 1, 2), draw(1, 1, 8, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sixgym.baselines.policy import load_baselines
+from sixgym.baselines.policy import Baseline, load_baselines
 from sixgym.envs.core.errors import UnknownIdError
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Policy, policy_name
@@ -51,12 +51,18 @@ def find_player(id: str, policy: str | Policy) -> Player:
         return Player(card, [Member(lambda system: policy)])
     baselines = load_baselines(id)
     if policy in baselines:
-        found = baselines[policy]
-        where = found.env_id or id
-        card = _card(found.name, "baseline", found.kind, found.sees, found.description, where)
-        card = card.model_copy(update={"env_kwargs": dict(found.env_kwargs)})
-        return Player(card, [Member(found.make)])
+        return player_of(baselines[policy], id)
     raise UnknownIdError(f"policy={policy!r}: unknown; baselines of {id}: {', '.join(baselines)}")
+
+
+def player_of(baseline: Baseline, id: str) -> Player:
+    """The player of a baseline in the table of an environment."""
+    where = baseline.env_id or id
+    card = _card(
+        baseline.name, "baseline", baseline.kind, baseline.sees, baseline.description, where
+    )
+    card = card.model_copy(update={"env_kwargs": dict(baseline.env_kwargs)})
+    return Player(card, [Member(baseline.make)])
 
 
 def _card(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -29,7 +31,19 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 default_role = "literal"
-suppress_warnings = ["autodoc.mocked_object"]
+napoleon_use_ivar = True  # fields of a NamedTuple are listed once
 
 html_theme = "furo"
 html_title = "sixgym"
+
+
+def _escape_shapes(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """The star of ``(rows, *shape)`` begins no emphasis."""
+    lines[:] = [re.sub(r"(?<![*\\])\*(?=\w+\))", r"\\*", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Connect what the pages need."""
+    app.connect("autodoc-process-docstring", _escape_shapes)

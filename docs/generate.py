@@ -14,6 +14,8 @@ from sixgym.cli.catalogue import MARKS
 from sixgym.envs.core.registry import entries, entry
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "leaderboard" / "results"
+"""The stored rows that ship."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -75,6 +77,39 @@ def scores(id: str) -> str:
     return table(["score", "unit", "ratio of the sums of", "meaning"], rows)
 
 
+def board(id: str) -> str:
+    """The stored board of an environment's official task."""
+    from sixgym.leaderboard.board import make_boards, prefix_of
+    from sixgym.leaderboard.store import load_all
+
+    (found,) = [
+        board
+        for board in make_boards(load_all(RESULTS))
+        if board.task.env_id == id and not board.task.params and board.task.is_official
+    ]
+    factor, unit = prefix_of(found.rows[0].score.value, found.headline.unit)
+    rows = [
+        [
+            f"`{row.policy.name}`",
+            row.policy.kind,
+            row.policy.sees,
+            "{:.2f} [{:.2f}, {:.2f}]".format(*(v / factor for v in row.score)),
+            "" if row.normalised is None else "{:.3f} [{:.3f}, {:.3f}]".format(*row.normalised),
+            f"{row.decision_s * 1e6:.0f}",
+            f"{row.step_s * 1e6:.0f}",
+        ]
+        for row in found.rows
+    ]
+    head = ["policy", "kind", "sees", f"{found.headline.name} ({unit})", "normalised"]
+    head += ["decide (µs)", "step (µs)"]
+    task = found.task
+    return (
+        f"`{id}`, {task.episodes} episodes of {task.horizon} steps, the same for all; 95 % paired "
+        f"bootstrap intervals; normalised: 0 is `{task.random}`, 1 is `{task.reference}`; times a "
+        f"row. Reproduce with `sixgym benchmark --env {id}`.\n\n{table(head, rows)}"
+    )
+
+
 def speed() -> str:
     """The stored run of the speed benchmark."""
     report: dict[str, Any] = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
@@ -119,6 +154,7 @@ def write_all(folder: Path) -> None:
             f"{name}-arguments": arguments(found.id),
             f"{name}-metrics": metrics(found.id),
             f"{name}-scores": scores(found.id),
+            f"{name}-board": board(found.id),
         }
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text + "\n")

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
@@ -21,7 +24,7 @@ author = "The sixgym authors"
 copyright = "The sixgym authors, Apache-2.0"
 version = release = sixgym.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated"]
@@ -33,6 +36,7 @@ autodoc_preserve_defaults = True
 default_role = "literal"
 napoleon_use_ivar = True  # fields of a NamedTuple are listed once
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "sixgym"
 
@@ -44,6 +48,17 @@ def _escape_shapes(
     lines[:] = [re.sub(r"(?<![*\\])\*(?=\w+\))", r"\\*", line) for line in lines]
 
 
+def _inline_math(writer: Any, node: Any) -> None:
+    writer.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block_math(writer: Any, node: Any) -> None:
+    writer.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Connect what the pages need."""
+    """Connect what the pages need; formulas are MathML, which browsers draw without a network."""
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _escape_shapes)

@@ -1,9 +1,10 @@
 """Counter-based random numbers: a draw is a hash of (row seed, episode, step, stream, element).
 
 There is no generator object and no hidden state, so a row draws the same numbers in any batch, on
-any device and after any order of resets. The mixing function is SplitMix64's finaliser
-[standard: Steele, Lea, Flood, OOPSLA 2014], applied to a key that names the row and the step and to
-a table that names the stream and the element. All integers are int64; products wrap.
+any device and after any order of resets. Every element of every stream of an episode is a
+SplitMix64 generator of its own [standard: Steele, Lea, Flood, OOPSLA 2014]: it starts at the hash
+of (row seed, episode) xor the hash of (stream, element), and the step says how far it has run. All
+integers are int64; products wrap.
 
 A word of 64 bits gives two uniforms of 23 bits, which are exact in float32 and never 0 or 1, and
 from them one complex normal by Box and Muller's transform.
@@ -137,14 +138,29 @@ class DrawTable:
         if not self._streams:
             return {}
         words = self.bits(key, step)
-        normal = _complex_normal(words[:, : self._pairs], self.dtype) if self._pairs else words
-        has_uniform = self.words > self._pairs
-        uniform = _uniform(words[:, self._pairs :], self.dtype) if has_uniform else words
-        return {name: _take(stream, normal, uniform) for name, stream in self._streams.items()}
+        uniform = _uniform(words, self.dtype)
+        normal = words  # not looked at where nothing is complex
+        if self._pairs:
+            normal = _complex_normal(words[:, : self._pairs], uniform[:, : self._pairs])
+        return {name: self._take(stream, normal, uniform) for name, stream in self._streams.items()}
+
+    def _take(self, stream: _Stream, normal: Tensor, uniform: Tensor) -> Tensor:
+        rows, last = uniform.shape[0], stream.first + stream.words
+        if stream.kind == "cn":
+            return normal[:, :, stream.first : last].reshape(rows, 2, *stream.shape)
+        if stream.kind == "normal":
+            # Both parts have variance 1/2; interleaved, so that element j does not depend on how
+            # many there are.
+            both = normal[:, :, stream.first : last].transpose(1, 2).reshape(rows, -1)
+            both = both[:, : math.prod(stream.shape)] * math.sqrt(2.0)
+            return both.reshape(rows, *stream.shape)
+        values = uniform[:, self._pairs + stream.first : self._pairs + last]
+        values = values.reshape(rows, *stream.shape)
+        return values if stream.kind == "uniform" else -values.log()
 
     def bits(self, key: Tensor, step: Tensor) -> Tensor:
         """The words behind a draw, (rows, words) int64: exact on every device."""
-        return mix64(mix64(key + step * GOLDEN)[:, None] ^ self.table)
+        return mix64((key[:, None] ^ self.table).add_((step * GOLDEN)[:, None]))
 
 
 def stream_table(name: str, words: int, device: torch.device | str = "cpu") -> Tensor:
@@ -160,22 +176,11 @@ def _uniform(words: Tensor, dtype: torch.dtype) -> Tensor:
     return ((words >> 41) & _BITS_23).to(dtype).add_(0.5).mul_(2.0**-23)
 
 
-def _complex_normal(words: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, 2, words): sqrt(-ln u) (cos 2 pi v, sin 2 pi v), so that E|z|^2 = 1."""
-    radius = _uniform(words, dtype).log_().neg_().sqrt_()
-    angle = ((words >> 9) & _BITS_23).to(dtype).mul_(2.0 * math.pi * 2.0**-23)
+def _complex_normal(words: Tensor, uniform: Tensor) -> Tensor:
+    """(rows, 2, words): sqrt(-ln u) (cos 2 pi v, sin 2 pi v), so that E|z|^2 = 1.
+
+    v comes from bits 9 to 31, which have no part in u.
+    """
+    radius = uniform.log().neg_().sqrt_()
+    angle = ((words >> 9) & _BITS_23).to(uniform.dtype).mul_(2.0 * math.pi * 2.0**-23)
     return torch.stack((angle.cos(), angle.sin()), dim=1).mul_(radius[:, None])
-
-
-def _take(stream: _Stream, normal: Tensor, uniform: Tensor) -> Tensor:
-    last = stream.first + stream.words
-    rows = normal.shape[0]
-    if stream.kind == "cn":
-        return normal[:, :, stream.first : last].reshape(rows, 2, *stream.shape)
-    if stream.kind == "normal":
-        # Real and imaginary parts have variance 1/2 each; interleaved, so that element j does not
-        # depend on how many there are.
-        both = normal[:, :, stream.first : last].transpose(1, 2).reshape(rows, -1)
-        return (both[:, : math.prod(stream.shape)] * math.sqrt(2.0)).reshape(rows, *stream.shape)
-    values = uniform[:, stream.first : last].reshape(rows, *stream.shape)
-    return values if stream.kind == "uniform" else -values.log()

@@ -1,0 +1,42 @@
+"""The learning curve of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sixgym.envs.core.system import Score
+
+Point = Mapping[str, float | None]
+
+
+def learning_curve(
+    path: Path, curves: Mapping[int, Sequence[Point]], score: Score, title: str
+) -> Path:
+    """Draw score and mean return on the validation episodes over environment steps.
+
+    Args:
+        path: the picture, PNG.
+        curves: evaluations of each training seed.
+        score: the headline score.
+        title: environment and algorithm.
+    """
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, key, label in (
+        (panels[0], score.name, f"{score.name} [{score.unit}]"),
+        (panels[1], "mean_return", "mean return"),
+    ):
+        for seed, curve in sorted(curves.items()):
+            points = [(p["step"], p[key]) for p in curve if p[key] is not None]
+            axes.plot(*zip(*points, strict=True), marker=".", label=f"seed {seed}")
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize="small")
+    figure.suptitle(f"{title}: validation episodes", fontsize="medium")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path

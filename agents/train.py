@@ -1,0 +1,366 @@
+"""Training by Stable-Baselines3 from a configuration: one run a seed, resumable exactly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sixgym.agents import checkpoint
+from sixgym.agents.algorithms import linear
+from sixgym.agents.callbacks import Boundary, EntropySchedule, Point
+from sixgym.agents.config import TrainConfig
+from sixgym.agents.evaluate import Evaluator
+from sixgym.agents.figures import learning_curve
+from sixgym.agents.logs import (
+    CsvTable,
+    TensorBoardLog,
+    commit,
+    make_logger,
+    now,
+    versions,
+    write_json,
+)
+from sixgym.agents.policies import ACTIVATIONS, NeuralPolicy, save_policy
+from sixgym.agents.tracking import tracked
+from sixgym.envs.core.errors import CheckpointError, ConfigError
+from sixgym.envs.core.registry import entry
+from sixgym.envs.core.system import Score
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.vec_env import VecEnv
+
+IDENTITY = (
+    "env",
+    "preset",
+    "env_kwargs",
+    "algorithm",
+    "policy",
+    "hyperparameters",
+    "num_envs",
+    "total_steps",
+    "normalize",
+    "evaluation",
+)
+"""Fields that must be the same for a checkpoint to be continued: all that decide its numbers."""
+
+
+class RunResult(NamedTuple):
+    """One finished training of one seed."""
+
+    seed: int
+    folder: Path
+    """``run.json``, ``progress.csv``, ``evaluations.csv``, checkpoints, policies, tensorboard."""
+    steps: int
+    seconds: float
+    """Wall time, over all processes that it took."""
+    curve: list[Point]
+    """Every evaluation on the validation episodes."""
+    best: Point
+    """The evaluation of the best policy by the headline score."""
+    policy: Path
+    """Weights of the best policy; its card is beside them."""
+    figure: Path
+    """The learning curve of all seeds of the run."""
+    wandb: Path | None
+    """Folder of the W&B run."""
+    score: Score
+    """The headline score that ``best`` is the best by."""
+
+
+def train_from_config(
+    name_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    wandb: bool = False,
+    resume: bool = False,
+    output: Path | None = None,
+) -> list[RunResult]:
+    """Train every seed of a configuration.
+
+    Args:
+        name_or_path: a YAML file or a shipped name (``ris_noma/ppo``).
+        overrides: ``a.b=value`` each, the value in YAML.
+        wandb: also log to Weights & Biases.
+        resume: continue the newest run of this name from its last checkpoints.
+        output: replaces the configuration's folder of all runs.
+
+    Raises:
+        ConfigError: the configuration is malformed, or there is nothing to resume.
+        CheckpointError: a checkpoint is damaged or belongs to another configuration.
+    """
+    config = TrainConfig.load(name_or_path, overrides)
+    return train(config, wandb=wandb, resume=resume, output=output)
+
+
+def train(
+    config: TrainConfig, *, wandb: bool = False, resume: bool = False, output: Path | None = None
+) -> list[RunResult]:
+    """Train every seed of a configuration; see `train_from_config`."""
+    folder = run_folder(config, output, resume=resume)
+    check(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8"
+    )
+    results: list[RunResult] = []
+    for seed in config.seeds:
+        results.append(_train_seed(config, seed, folder, wandb=wandb, resume=resume))
+        _draw(config, results)
+    return results
+
+
+def run_folder(config: TrainConfig, output: Path | None = None, *, resume: bool = False) -> Path:
+    """The folder of a run: ``<output>/<system>/<algorithm>/<name>``, ``-2`` and so on if taken.
+
+    Raises:
+        ConfigError: ``resume`` and there is no such run.
+    """
+    root = Path(config.output) if output is None else output
+    parent = root / system_name(config.env) / config.algorithm
+    taken = [parent / config.name]
+    while taken[-1].exists():
+        taken.append(parent / f"{config.name}-{len(taken) + 1}")
+    if not resume:
+        return taken[-1]
+    if len(taken) == 1:
+        raise ConfigError(f"resume: no run {taken[0]}")
+    return taken[-2]
+
+
+def system_name(env: str) -> str:
+    """Short name of an environment's system: its package in the suite, else the id's own name.
+
+    Raises:
+        UnknownIdError: no such id.
+    """
+    module = entry(env).system.partition(":")[0]
+    if module.startswith("sixgym.envs."):
+        return module.split(".")[2]
+    return env.rpartition("/")[2].rpartition("-v")[0].lower()
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse what the environment and the algorithm cannot do together, before anything is built.
+
+    Raises:
+        ConfigError: the algorithm cannot act in the action space, or the policy not read the
+            observation space.
+        ParamsError: a parameter of the environment is wrong.
+    """
+    env = make_env(config, rows=1)
+    action, observation = env.action_space, env.observation_space
+    env.close()
+    kind = type(action).__name__
+    if kind not in config.method.actions:
+        allowed = ", ".join(config.method.actions)
+        raise ConfigError(
+            f"algorithm={config.algorithm!r}: acts in {allowed}; {config.env} has {action}"
+        )
+    is_dict = type(observation).__name__ == "Dict"
+    if is_dict != config.policy.startswith("MultiInput"):
+        fitting = [p for p in config.method.policies if p.startswith("MultiInput") == is_dict]
+        raise ConfigError(
+            f"policy={config.policy!r}: allowed for the observations of {config.env}: "
+            f"{', '.join(fitting)}"
+        )
+
+
+def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
+    """The training rows, normalised if the configuration says so."""
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from sixgym.envs.core.sb3_view import make_vec_env
+
+    kwargs: dict[str, Any] = {"preset": config.preset, **config.env_kwargs}
+    rows = config.num_envs if rows is None else rows
+    env: VecEnv = make_vec_env(config.env, rows, world="train", **kwargs)
+    wanted = config.normalize
+    if not (wanted.observation or wanted.reward):
+        return env
+    return VecNormalize(
+        env,
+        norm_obs=wanted.observation,
+        norm_reward=wanted.reward,
+        clip_obs=wanted.clip_observation,
+        clip_reward=wanted.clip_reward,
+        gamma=config.hyperparameters.gamma,
+    )
+
+
+def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
+    """A fresh model; its seed also selects the rows' block of worlds."""
+    from stable_baselines3.common.noise import NormalActionNoise
+    from stable_baselines3.common.utils import LinearSchedule
+
+    chosen = config.chosen
+    network = chosen.pop("policy_kwargs", {})
+    if "activation_fn" in network:
+        network["activation_fn"] = ACTIVATIONS[network["activation_fn"]]
+    for key in ("learning_rate", "clip_range", "clip_range_vf"):
+        if isinstance(chosen.get(key), str | list):
+            chosen[key] = LinearSchedule(*linear(chosen[key]), end_fraction=1.0)
+    if isinstance(chosen.get("ent_coef"), list):
+        chosen["ent_coef"] = linear(chosen["ent_coef"])[0]
+    noise, deviation = chosen.pop("noise_type", None), chosen.pop("noise_std", 0.1)
+    if noise is not None:
+        import numpy as np
+
+        shape = env.action_space.shape or ()
+        chosen["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, deviation))
+    model: BaseAlgorithm = config.method.load()(
+        config.policy, env, policy_kwargs=network, seed=seed, device=config.device, **chosen
+    )
+    return model
+
+
+def _train_seed(
+    config: TrainConfig, seed: int, run: Path, *, wandb: bool, resume: bool
+) -> RunResult:
+    folder = run / f"seed_{seed}"
+    saved = _last_checkpoint(config, seed, folder) if resume else None
+    step = -1 if saved is None else int(saved.values["num_timesteps"])
+    record = {
+        "config": config.plain(),
+        "seed": seed,
+        "versions": versions(),
+        "commit": commit(),
+        "started": now(),
+        "resumed_from": max(step, 0),
+    }
+    write_json(folder / "run.json", {**record, "finished": None})
+    with ExitStack() as stack:
+        extra: list[BaseCallback] = []
+        place: Path | None = None
+        if wandb:
+            title = f"{config.name}-seed{seed}"
+            callback, place = stack.enter_context(
+                tracked(folder, name=title, group=config.name, config=config.plain())
+            )
+            extra.append(callback)
+        env = make_env(config)
+        stack.callback(env.close)
+        evaluator = Evaluator(config)
+        stack.callback(evaluator.close)
+        board = TensorBoardLog(folder / "tensorboard", keep_until=step)
+        stack.callback(board.close)
+        model = make_model(config, seed, env)
+        model.set_logger(make_logger(CsvTable(folder / "progress.csv", keep_until=step), board))
+        bar = stack.enter_context(_bar(config, seed, max(step, 0)))
+        boundary = Boundary(
+            folder=folder / "checkpoints",
+            identity=_identity(config, seed),
+            evaluator=evaluator,
+            save_policy=_policy_writer(config, seed, folder, record),
+            table=CsvTable(folder / "evaluations.csv", keep_until=step),
+            board=board,
+            evaluate_every=config.evaluation.every,
+            save_every=config.checkpoint.every,
+            saved=saved,
+            report=_reporter(bar, evaluator.headline.name),
+        )
+        if isinstance(config.chosen.get("ent_coef"), list):
+            extra.append(EntropySchedule(*linear(config.chosen["ent_coef"])))
+        if step < config.total_steps:
+            model.learn(
+                config.total_steps,
+                callback=[boundary, *extra],
+                log_interval=1 if config.method.on_policy else max(4, config.num_envs),
+            )
+            step = model.num_timesteps
+    assert boundary.best is not None
+    result = RunResult(
+        seed=seed,
+        folder=folder,
+        steps=step,
+        seconds=boundary.seconds,
+        curve=boundary.curve,
+        best=boundary.best,
+        policy=folder / "policies" / "best.safetensors",
+        figure=run / "learning_curve.png",
+        wandb=place,
+        score=evaluator.headline,
+    )
+    summary = {"steps": step, "seconds": round(result.seconds, 3), "best": result.best}
+    write_json(folder / "run.json", {**record, "finished": now(), **summary, "curve": result.curve})
+    return result
+
+
+def _identity(config: TrainConfig, seed: int) -> dict[str, Any]:
+    plain = config.plain()
+    return {"seed": seed} | {key: plain[key] for key in IDENTITY}
+
+
+def _last_checkpoint(config: TrainConfig, seed: int, folder: Path) -> checkpoint.Snapshot | None:
+    """The checkpoint to go on from; None if this seed was not begun.
+
+    Raises:
+        CheckpointError: it is damaged, or was written with another configuration.
+    """
+    place = folder / "checkpoints"
+    if not (place / "last.json").exists():
+        return None
+    found = checkpoint.read(place, "last")
+    written, wanted = found.values.get("identity", {}), _identity(config, seed)
+    for key, value in wanted.items():
+        if written.get(key) != value:
+            raise CheckpointError(
+                f"{place / 'last.json'}: written with {key}={written.get(key)!r}; "
+                f"this configuration has {value!r}"
+            )
+    return found
+
+
+def _policy_writer(
+    config: TrainConfig, seed: int, folder: Path, record: dict[str, Any]
+) -> Callable[[NeuralPolicy, str, Point], None]:
+    """Writes exported policies with a card that says where they come from."""
+
+    def write(policy: NeuralPolicy, name: str, point: Point) -> None:
+        about = {
+            "name": f"{config.name}/{seed}",
+            "algorithm": config.algorithm,
+            "validation": point,
+            **{k: record[k] for k in ("config", "seed", "versions", "commit")},
+        }
+        kwargs = {**config.env_kwargs, "preset": config.preset}
+        save_policy(
+            policy, folder / "policies" / name, env=config.env, env_kwargs=kwargs, about=about
+        )
+
+    return write
+
+
+def _bar(config: TrainConfig, seed: int, initial: int) -> Any:
+    """The progress bar; on a terminal it moves, in a log file it writes a line now and then."""
+    interval = 0.5 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        total=config.total_steps,
+        initial=initial,
+        desc=f"{config.name} seed {seed}",
+        unit="step",
+        unit_scale=True,
+        mininterval=interval,
+        dynamic_ncols=True,
+    )
+
+
+def _reporter(bar: Any, headline: str) -> Callable[[int, float | None], None]:
+    def report(step: int, score: float | None) -> None:
+        if score is not None:
+            bar.set_postfix_str(f"{headline} {score:.4g}", refresh=False)
+        bar.update(step - bar.n)
+
+    return report
+
+
+def _draw(config: TrainConfig, results: Sequence[RunResult]) -> None:
+    curves = {r.seed: r.curve for r in results}
+    title = f"{config.env}, {config.algorithm}"
+    learning_curve(results[0].figure, curves, results[0].score, title)

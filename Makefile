@@ -1,6 +1,6 @@
 # Every target makes or reuses the virtual environment $(VENV) from constraints.txt by itself.
 #   make demo   train, evaluate and rank an agent       make test   the fast tests
-#   make lint | typecheck | docs | bench | test-slow | constraints | clean
+#   make lint | typecheck | docs | bench | test-slow | measure | constraints | clean
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test test-slow lint typecheck docs bench constraints clean
+.PHONY: demo test test-slow lint typecheck docs bench measure constraints clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.made: constraints.txt
@@ -49,6 +49,12 @@ docs: $(DEV)
 
 bench: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
+
+# The numbers that the pages and the package carry, all measured anew (an hour on two cores).
+measure: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --out docs/measured/speed.json
+	$(BIN)/sixgym benchmark --results leaderboard/results
+	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
 
 constraints:
 	$(PYTHON) tools/pin.py

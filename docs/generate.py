@@ -16,6 +16,8 @@ from sixgym.envs.core.registry import entries, entry
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "leaderboard" / "results"
 """The stored rows that ship."""
+MEASURED = ROOT / "docs" / "measured"
+"""What ``make measure`` wrote: the speed table, and the claims with their figures."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -110,9 +112,37 @@ def board(id: str) -> str:
     )
 
 
+def claims(id: str) -> str:
+    """The stored claims of an environment, with their figures."""
+    folder = MEASURED / id.rpartition("/")[2]
+    stored: dict[str, Any] = json.loads((folder / "claims.json").read_text())
+    rows = [
+        [
+            c["id"],
+            f"{c['mark']} {c['statement']}",
+            c["expected"],
+            c["measured"] + (f" ({c['reason']})" if c["reason"] else ""),
+            f"**{c['verdict']}**",
+        ]
+        for c in stored["claims"]
+    ]
+    figures = [
+        f"![{c['id']}](../measured/{folder.name}/{c['figure']})"
+        for c in stored["claims"]
+        if c["figure"]
+    ]
+    head = ["claim", "statement", "expected", "measured", "verdict"]
+    lines = [
+        f"Reproduce with `sixgym claims {id}`: {stored['episodes']} common episodes a play.",
+        table(head, rows),
+        *figures,
+    ]
+    return "\n\n".join(lines)
+
+
 def speed() -> str:
     """The stored run of the speed benchmark."""
-    report: dict[str, Any] = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
+    report: dict[str, Any] = json.loads((MEASURED / "speed.json").read_text())
     base = {s["rows"]: s["steps_per_cpu_s"] for s in report["speeds"] if s["mode"] == "numpy"}
     rows = [
         [
@@ -156,5 +186,7 @@ def write_all(folder: Path) -> None:
             f"{name}-scores": scores(found.id),
             f"{name}-board": board(found.id),
         }
+        if (MEASURED / name).is_dir():
+            parts[f"{name}-claims"] = claims(found.id)
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text + "\n")

@@ -18,6 +18,8 @@ RESULTS = Path("runs/results")
 """Where rows of the board are stored unless told otherwise."""
 SITE = Path("runs/leaderboard")
 """Where the page is written unless told otherwise."""
+CLAIMS = Path("runs/claims")
+"""Where figures of claims are written unless told otherwise."""
 
 
 def evaluate(
@@ -99,6 +101,26 @@ def benchmark(
         **read_overrides(params),
     )
     typer.echo(f"rows: {results}")
+
+
+def claims(
+    id: EnvId,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A claim (`C1`); may be repeated. Default: all.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each play.")] = 64,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes. Default: one a core, at most 4.")
+    ] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train afresh instead of using shipped weights.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the figures and of claims.json.")] = CLAIMS,
+) -> None:
+    """Measure the claims about an environment: expected, measured, verdict."""
+    from sixgym.leaderboard.claims.framework import run_claims
+
+    run_claims(id, out, only=only, episodes=episodes, jobs=jobs, retrain=retrain)
 
 
 leaderboard = typer.Typer(help="The leaderboard's page.", no_args_is_help=True)

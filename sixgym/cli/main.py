@@ -45,6 +45,7 @@ app.command("info")(catalogue.info)
 app.command("train")(learning.train)
 app.command("evaluate")(judging.evaluate)
 app.command("benchmark")(judging.benchmark)
+app.command("claims")(judging.claims)
 app.add_typer(judging.leaderboard, name="leaderboard")
 app.command("render")(render.render)
 

@@ -55,7 +55,7 @@ def test_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) -> Non
 def test_commands_that_make_offers_are_those_of_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+    for target in re.findall(r"^\$ make (\w+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

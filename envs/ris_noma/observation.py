@@ -150,7 +150,9 @@ class Observer:
             return share, on_air * (p.fixed_power_w / p.amplifier_efficiency)
         power = needed_power(model, channel, bits, state.order, p.max_power_w).power_w
         if model.antennas > 1:
-            wide = needed_power(model, double_precision(channel), bits.double(), state.order, math.inf)
+            wide = needed_power(
+                model, double_precision(channel), bits.double(), state.order, math.inf
+            )
             ratio = (wide.power_w / p.max_power_w).clamp_max(1e12).to(bits.dtype)
         else:
             logs = log_min_received(bits * model.beta, state.order) - log_gain
@@ -159,7 +161,7 @@ class Observer:
         return ratio, power.sum(-1) * (model.transmit_s / p.amplifier_efficiency)
 
     def _links(self, state: State) -> list[Tensor]:
-        """re and im of direct, then of cascaded links, over their root mean square."""
+        """Re and im of direct, then of cascaded links, over their root mean square."""
         model = self.model
         seen = estimate(model, state.links)
         gains = mean_gains(model, state.position_m)

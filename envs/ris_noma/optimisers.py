@@ -41,7 +41,12 @@ OrderCost = Callable[[Complex, Tensor], Tensor]
 
 
 def optimal_factor(
-    model: Model, channel: Complex, queue_bits: Tensor, volume_bits: Tensor, rho: Tensor, order: Tensor
+    model: Model,
+    channel: Complex,
+    queue_bits: Tensor,
+    volume_bits: Tensor,
+    rho: Tensor,
+    order: Tensor,
 ) -> Tensor:
     """Extraction factors that minimise transmit plus compute energy of the slot at given volumes.
 
@@ -93,7 +98,7 @@ def lowest_factor(model: Model, volume_bits: Tensor) -> Tensor:
 
 
 def _log_price(nats: Tensor, log_gain: Tensor, later: Tensor, user: int) -> Tensor:
-    """ln P of one user: sum power is ``P e^{y}`` plus a constant, as a function of its own y.
+    """The ln P of one user: sum power is ``P e^{y}`` plus a constant, as a function of its own y.
 
     ``P e^y`` is ``e^{y + later y} / g`` of its own plus the powers of all users decoded before it,
     which grow in the same proportion.
@@ -152,7 +157,7 @@ def _factor_at_fixed_power(
     low: Tensor,
     order: Tensor,
 ) -> Tensor:
-    """Users decouple: a semantic bit costs ``P / (eta r)``, and what fits in the slot is limited."""
+    """Users decouple: a bit costs ``P / (eta r)``, and only what fits in the slot is extracted."""
     p = model.params
     rate = fixed_power_rate(model, channel, queue + rho * volume, order)
     room = (rate * model.transmit_s - queue) / volume
@@ -172,7 +177,12 @@ def _factor_by_search(
 ) -> Tensor:
     """Several antennas: golden section on the energy of each user's factor, in float64."""
     dtype = rho.dtype
-    channel, queue, volume, low = double_precision(channel), queue.double(), volume.double(), low.double()
+    channel, queue, volume, low = (
+        double_precision(channel),
+        queue.double(),
+        volume.double(),
+        low.double(),
+    )
     columns = list(rho.double().unbind(-1))
     weight = model.transmit_s / model.params.amplifier_efficiency
     for _ in range(model.params.extraction_sweeps):

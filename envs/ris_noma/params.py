@@ -1,9 +1,9 @@
 """Parameters of the RIS-NOMA systems.
 
 None of the default values is known to be the paper's: the body of the paper was not read. Marks:
-`standard` is common usage in the literature, `ours` was chosen here (partly while looking at results
-of a prototype, so the defaults are a regime that we picked), `related` comes from abstracts of
-neighbouring papers, `paper` from the abstract of arXiv 2603.21093.
+`standard` is common usage in the literature, `ours` was chosen here (partly while looking at
+results of a prototype, so the defaults are a regime that we picked), `related` comes from abstracts
+of neighbouring papers, `paper` from the abstract of arXiv 2603.21093.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ class RisNomaBaseParams(Params):
     }
 
     # ------------------------------------------------------------------------------------- sizes
-    num_users: int = param(
-        4, unit="1", source="ours", description="Semantic users K.", ge=1, le=16
-    )
+    num_users: int = param(4, unit="1", source="ours", description="Semantic users K.", ge=1, le=16)
     num_elements: int = param(
         32, unit="1", source="ours", description="RIS elements N; 0 is no surface.", ge=0, le=1024
     )
@@ -100,9 +98,9 @@ class RisNomaBaseParams(Params):
         "min_power",
         unit="",
         source="ours",
-        description="min_power: the least powers that carry the demands, capped; fixed_power: every "
-        "active user sends at fixed_power_w for as long as it needs; tdma: equal turns alone at the "
-        "least power, capped (optimisers and observation still reckon with NOMA: a comparison).",
+        description="min_power: the least powers that carry the demands, capped; fixed_power: all "
+        "active users send at fixed_power_w for as long as they need; tdma: equal turns alone at "
+        "the least power, capped (optimisers and observation still reckon with NOMA).",
     )
     max_power_w: float = param(
         0.2,
@@ -162,7 +160,7 @@ class RisNomaBaseParams(Params):
         10.0,
         unit="1",
         source="ours",
-        description="Factor by which blockage weakens the direct link (10 dB): gives the RIS a role.",
+        description="Loss of the direct link by blockage (10 dB): gives the RIS a role.",
         ge=1.0,
         le=1e9,
     )
@@ -197,8 +195,7 @@ class RisNomaBaseParams(Params):
         0.95,
         unit="1",
         source="ours",
-        description="Correlation of the scattered channel between slots; J0(2 pi f_D tau) at 7.2 Hz "
-        "Doppler.",
+        description="Correlation of the scattered channel from slot to slot (Doppler 7.2 Hz).",
         ge=0.0,
         le=1.0,
     )
@@ -254,8 +251,8 @@ class RisNomaBaseParams(Params):
         "log",
         unit="",
         source="ours",
-        description="Cycles per raw bit and cycles_per_bit at extraction factor rho: log: ln(1/rho), "
-        "linear: 1-rho, power: rho^-0.5 - 1.",
+        description="Cycles per raw bit over cycles_per_bit: log: ln(1/rho), linear: 1-rho, power: "
+        "rho^-0.5 - 1, of the extraction factor rho.",
     )
     cycles_per_bit: float = param(
         60.0,
@@ -311,8 +308,8 @@ class RisNomaBaseParams(Params):
         False,
         unit="",
         source="ours",
-        description="Weight delivered bits by the semantic similarity of the slot's factor in reward "
-        "and energy efficiency.",
+        description="Weight delivered bits by the similarity of the slot's factor in reward and "
+        "energy efficiency.",
     )
 
     # -------------------------------------------------------------------------------------- traffic
@@ -339,7 +336,7 @@ class RisNomaBaseParams(Params):
         le=1e12,
     )
 
-    # ------------------------------------------------------------------------------ energy and reward
+    # -------------------------------------------------------------------------- energy and reward
     circuit_power_w: float = param(
         5e-3, unit="W", source="ours", description="Circuit power of a user.", ge=0.0, le=1e3
     )
@@ -372,7 +369,7 @@ class RisNomaBaseParams(Params):
         1.0, unit="1", source="ours", description="Weight of dropped bits.", ge=0.0, le=1e6
     )
 
-    # ------------------------------------------------------------------------- start and observation
+    # --------------------------------------------------------------------- start and observation
     init: Literal["default", "ao"] = param(
         "default",
         unit="",
@@ -393,7 +390,7 @@ class RisNomaBaseParams(Params):
         unit="",
         source="ours",
         description="auto: gains descending where that is exact (one antenna, min_power), else a "
-        "search over orders; priced: search with capped powers, undelivered bits at 1/reference_ee.",
+        "search; priced: search with capped powers and undelivered bits at 1/reference_ee.",
     )
     ris_iterations: int = param(
         5,
@@ -453,7 +450,7 @@ class RisNomaSelectParams(RisNomaBaseParams):
         "rate",
         unit="",
         source="ours",
-        description="What extraction holds when it is not selected: rate: the volume in bits; queue: "
-        "only the factor, the volume follows the backlog.",
+        description="What extraction holds when it is not selected: rate: the volume in bits; "
+        "queue: only the factor, the volume follows the backlog.",
         note="rate leaves the largest gap between myopic and far-sighted choice",
     )

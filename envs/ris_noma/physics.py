@@ -110,7 +110,7 @@ class Model:
         self.ris_ap_scatter = moving * amplitude
 
     def path_gain(self, distance_m: float, exponent: float) -> float:
-        """Power gain at a distance, ``C0 D^-a``. [standard: log-distance law]"""
+        """Power gain ``C0 D^-a`` of the log-distance law [standard]."""
         return float(self.params.reference_gain * max(distance_m, 1e-3) ** -exponent)
 
 

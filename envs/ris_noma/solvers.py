@@ -1,4 +1,4 @@
-"""The optimisers of the three blocks and their alternation, batched and with fixed iteration counts.
+"""The optimisers of the three blocks and their alternation, batched, with fixed iteration counts.
 
 For baselines and planners, all pure, on any batch of rows (``model`` is ``system.model``):
 
@@ -28,7 +28,7 @@ from sixgym.envs.backend.complex import Complex, norm2
 from sixgym.envs.backend.compute import workload
 from sixgym.envs.backend.queueing import optimal_available, shift_buckets
 from sixgym.envs.backend.ris import effective_channel
-from sixgym.envs.ris_noma.controls import take_block, with_controls
+from sixgym.envs.ris_noma.controls import with_controls
 from sixgym.envs.ris_noma.optimisers import (
     MAX_SEARCHED_USERS,
     optimal_factor,
@@ -49,10 +49,10 @@ from sixgym.envs.ris_noma.state import (
     EXTRACTION,
     ORDER,
     SURFACE,
-    X,
-    Y,
     Controls,
     State,
+    X,
+    Y,
 )
 from sixgym.envs.ris_noma.surface import optimal_surface
 

@@ -61,7 +61,7 @@ class SurfaceCost:
 
     def unstack(self, phasors: Tensor) -> Tensor:
         """The inverse of `stack`."""
-        return phasors.squeeze(-1).unflatten(1, (2, self._elements))
+        return phasors.reshape(-1, 2, self._elements)
 
     def channels(self, phasors: Tensor) -> Tensor:
         """(rows, 2 users antennas, tries) channels of surfaces (rows, 2 elements, tries)."""
@@ -188,7 +188,9 @@ def _best_phase(
         best = at_grid.argmin(-1, keepdim=True)
         below = at_grid.gather(1, (best - 1) % levels)
         above = at_grid.gather(1, (best + 1) % levels)
-        bend = (below + above - 2.0 * at_grid.gather(1, best)).clamp_min(torch.finfo(cost.dtype).tiny)
+        bend = (below + above - 2.0 * at_grid.gather(1, best)).clamp_min(
+            torch.finfo(cost.dtype).tiny
+        )
         vertex = angles[best] + (math.pi / levels) * (below - above) / bend
         finer = _with_phase(phasors, n, elements, vertex)
         candidates = torch.cat([candidates, finer], -1)

@@ -37,7 +37,7 @@ from sixgym.envs.ris_noma.physics import (
     true_channel,
 )
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
-from sixgym.envs.ris_noma.state import NOOP, X, Controls, State
+from sixgym.envs.ris_noma.state import NOOP, Controls, State, X
 
 INITIAL_RHO = 0.5
 """Held extraction factor of the first state. [our choice]"""
@@ -73,7 +73,9 @@ class RisNomaBase(System[P, State]):
         Metric("rho", "1", "Extraction factor of every user.", 1),
         Metric("volume_bits", "bit", "Raw bits extracted by every user.", 1),
         Metric("order", "1", "Users in decoding order.", 1),
-        Metric("block", "1", "Block that was set: 0 extraction, 1 surface, 2 order, 3 none, -1 all.", 1),
+        Metric(
+            "block", "1", "Block that was set: 0 extraction, 1 surface, 2 order, 3 none, -1 all.", 1
+        ),
         Metric("ee_cum_bit_per_j", "bit/J", "Useful bits over energy since the episode began.", 1),
     )
     scores: ClassVar[tuple[Score, ...]] = (
@@ -292,7 +294,9 @@ class RisNoma(RisNomaBase[RisNomaParams]):
         super().__init__(params, dtype=dtype, device=device, info_level=info_level)
         box = spaces.Box(-1.0, 1.0, (action_size(self.model),), np.float32)
         self._by_block = params.action_mode == "block_param"
-        space = spaces.Dict({"block": spaces.Discrete(3), "controls": box}) if self._by_block else box
+        space = (
+            spaces.Dict({"block": spaces.Discrete(3), "controls": box}) if self._by_block else box
+        )
         self.action_space = cast("Any", space)
 
     def advance(self, state: State, action: Action, noise: Draws) -> tuple[State, Step]:
@@ -336,8 +340,7 @@ class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
         self._ops = torch.tensor(ops, dtype=self.dtype, device=self.device)
 
     def advance(self, state: State, action: Action, noise: Draws) -> tuple[State, Step]:
-        """One slot after the chosen block was redone; each optimiser sees only the rows that chose
-        it."""
+        """One slot after the chosen block was redone, of the rows that chose it only."""
         if not isinstance(action, Tensor):
             raise ActionError("action: allowed: one integer a row")
         controls = state.controls
@@ -350,7 +353,9 @@ class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
             if count:
                 part = State(*(leaf[rows] for leaf in state))
                 solved = solve_block(self.model, part, block)
-                fresh = Controls(*(c.index_copy(0, rows, s) for c, s in zip(controls, solved, strict=True)))
+                fresh = Controls(
+                    *(c.index_copy(0, rows, s) for c, s in zip(controls, solved, strict=True))
+                )
                 controls = take_block(controls, fresh, block)
         chosen = with_controls(state, controls)
         ages = grown_ages(state, action)

@@ -46,7 +46,8 @@ def state_without_ris(
     order: Sequence[int] | None = None,
 ) -> State:
     """One row without a surface and without fading, queues empty."""
-    assert model.elements == 0 and model.antennas == 1
+    assert model.elements == 0
+    assert model.antennas == 1
     links = torch.stack([channel_of(gains).re[..., 0], torch.zeros(1, len(gains), dtype=F64)], 1)
     held = torch.tensor([[volume, rho, 0.0, 0.0, 0.0, 0.0]], dtype=F64)
     users = torch.cat([held.expand(len(gains), -1), torch.tensor(buckets, dtype=F64)], -1)

@@ -125,7 +125,9 @@ def test_t5_two_users() -> None:
 
 def test_t6_two_antennas() -> None:
     half = math.sqrt(0.5)
-    channel = Complex(torch.tensor([[[1.0, 0.0], [half, half]]], dtype=F64), torch.zeros(1, 2, 2, dtype=F64))
+    channel = Complex(
+        torch.tensor([[[1.0, 0.0], [half, half]]], dtype=F64), torch.zeros(1, 2, 2, dtype=F64)
+    )
     power = mmse_min_power(channel, row([1.0, 1.0]), torch.tensor([[0, 1]]), 1.0, math.inf).power_w
     torch.testing.assert_close(power, row([4.0 / 3.0, 1.0]), rtol=1e-12, atol=0)
     h = to_torch(channel)[0]
@@ -196,9 +198,11 @@ def test_t13_noma_and_tdma_at_given_gains() -> None:
     order = torch.tensor([[0, 1, 2, 3]])
 
     def noma(gains: list[float]) -> float:
-        return needed_power(
-            model, channel_of(gains), nats / model.beta, order, math.inf
-        ).power_w.sum().item()
+        return (
+            needed_power(model, channel_of(gains), nats / model.beta, order, math.inf)
+            .power_w.sum()
+            .item()
+        )
 
     def tdma(gains: list[float]) -> float:
         gain = row(gains)

@@ -1,4 +1,4 @@
-"""The optimisers of RIS-NOMA: the dossier's checks, references by scipy and brute force, float32."""
+"""The optimisers of RIS-NOMA: the dossier's checks, scipy, brute force, float32."""
 
 from __future__ import annotations
 
@@ -125,7 +125,12 @@ def cost_at(cost: SurfaceCost, surface: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("users", "elements", "antennas", "mode"),
-    [(1, 8, 1, "min_power"), (4, 16, 1, "min_power"), (3, 8, 3, "min_power"), (2, 6, 1, "fixed_power")],
+    [
+        (1, 8, 1, "min_power"),
+        (4, 16, 1, "min_power"),
+        (3, 8, 3, "min_power"),
+        (2, 6, 1, "fixed_power"),
+    ],
 )
 def test_t8_both_surface_optimisers_never_raise_the_cost(
     users: int, elements: int, antennas: int, mode: str
@@ -243,9 +248,7 @@ def test_t9_factor_of_one_user(
 ) -> None:
     model = model_of(num_users=1, num_elements=0, max_power_w=10.0)
     order = torch.tensor([[0]])
-    found = optimal_factor(
-        model, channel_of([gain]), row([0.0]), row([x]), row([0.5]), order
-    )
+    found = optimal_factor(model, channel_of([gain]), row([0.0]), row([x]), row([0.5]), order)
     assert found.item() == pytest.approx(rho, abs=1e-6)
     spent = energies(model, [gain], row([x]), found * x, order)
     assert spent[0].item() == pytest.approx(transmit, abs=2e-6)
@@ -264,7 +267,10 @@ def test_t9_limits_of_the_factor() -> None:
 def test_t10_factors_of_two_users() -> None:
     gains, x = [4e-9, 1e-9], row([2e4, 2e4])
     order = torch.tensor([[0, 1]])
-    for sweeps, expected, tolerance in ((12, (8467.70, 6842.22), 6e-3), (2, (8440.9, 6845.7), 6e-2)):
+    for sweeps, expected, tolerance in (
+        (12, (8467.70, 6842.22), 6e-3),
+        (2, (8440.9, 6845.7), 6e-2),
+    ):
         model = model_of(num_users=2, num_elements=0, extraction_sweeps=sweeps)
         rho = optimal_factor(model, channel_of(gains), row([0, 0]), x, row([0.5, 0.5]), order)
         s = rho * 2e4
@@ -310,8 +316,14 @@ def test_factors_are_those_of_l_bfgs_b(workload: str, cpu_law: str) -> None:
     bounds = [(0.2, 1.0)] * 3
     starts = [[0.3] * 3, [0.9] * 3, [0.25, 0.6, 0.95]]
     best = min(
-        minimize(with_gradient, np.array(s), jac=True, method="L-BFGS-B", bounds=bounds,
-                 options={"ftol": 1e-15, "gtol": 1e-12}).fun
+        minimize(
+            with_gradient,
+            np.array(s),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": 1e-15, "gtol": 1e-12},
+        ).fun
         for s in starts
     )
     assert energy(rho).item() <= best * (1 + 1e-12)
@@ -366,7 +378,9 @@ def test_falling_gains_are_the_cheapest_of_all_orders(
     model = model_of(num_elements=0)
     gains = [10.0**g for g in log_gains]
     energy = [
-        uncapped_sum_power(row(gains), model.beta * row(bits), torch.tensor([order]), NOISE_W).item()
+        uncapped_sum_power(
+            row(gains), model.beta * row(bits), torch.tensor([order]), NOISE_W
+        ).item()
         for order in itertools.permutations(range(4))
     ]
     state = state_without_ris(model, gains, buckets=[[b, 0, 0, 0] for b in bits], rho=1.0)
@@ -384,9 +398,9 @@ def test_order_search_of_several_antennas_is_the_brute_force_minimum() -> None:
     for i in range(5):
         one = Complex(channel.re[i : i + 1], channel.im[i : i + 1])
         sums = {
-            order: mmse_min_power(
-                one, target[i : i + 1], torch.tensor([order]), 1.0, math.inf
-            ).power_w.sum().item()
+            order: mmse_min_power(one, target[i : i + 1], torch.tensor([order]), 1.0, math.inf)
+            .power_w.sum()
+            .item()
             for order in itertools.permutations(range(4))
         }
         assert tuple(found[i].tolist()) == min(sums, key=lambda o: sums[o])
@@ -431,7 +445,7 @@ def system_channel(system: object, state: object) -> Complex:
     return true_channel(system.model, state.links, state.surface)  # type: ignore[attr-defined]
 
 
-# --------------------------------------------------------------------------------- all three together
+# ------------------------------------------------------------------------------ all three together
 
 
 def started(dtype: str = "float64", rows: int = 32, **params: object) -> tuple[Model, Rows]:
@@ -444,8 +458,8 @@ def started(dtype: str = "float64", rows: int = 32, **params: object) -> tuple[M
 
 
 def test_every_block_improves_the_slot_and_ao_improves_most() -> None:
-    # The blocks minimise the energy of uncapped powers, so the cap is lifted here; and the volume is
-    # the same everywhere, so that energies compare.
+    # The blocks minimise the energy of uncapped powers, so the cap is lifted here, and the
+    # volume is the same everywhere, so that energies compare.
     model, world = started(max_power_w=100.0)
     state = world.state
     state = with_controls(state, solve_extraction(model, state))
@@ -526,7 +540,9 @@ def test_solvers_stay_finite_where_the_backlog_is_huge(rho: float) -> None:
     users[..., 2] = users[..., 3] = 6e4
     users[..., 6:] = 6e4
     state = rows.state._replace(users=users)
-    assert (system.model.beta * demand(system.model, state)).sum(-1).max() > (100 if rho == 1 else 30)
+    assert (system.model.beta * demand(system.model, state)).sum(-1).max() > (
+        100 if rho == 1 else 30
+    )
     for block in (EXTRACTION, SURFACE, ORDER):
         controls = solve_block(system.model, state, block)
         for value in controls:

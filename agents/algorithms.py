@@ -171,7 +171,9 @@ class RecurrentPPO(PPO):
 class A2C(OnPolicy):
     """Synchronous advantage actor-critic."""
 
+    learning_rate: Schedule = 7e-4
     n_steps: Positive = 5
+    gae_lambda: Fraction = 1.0
     rms_prop_eps: Rate = 1e-5
     use_rms_prop: bool = True
     normalize_advantage: bool = False
@@ -192,7 +194,10 @@ class OffPolicy(Hyperparameters):
 class DQN(OffPolicy):
     """Deep Q-learning."""
 
+    learning_rate: Schedule = 1e-4
     batch_size: Positive = 32
+    tau: Fraction = 1.0
+    train_freq: Positive = 4
     target_update_interval: Positive = 10_000
     exploration_fraction: Fraction = 0.1
     exploration_initial_eps: Fraction = 1.0
@@ -220,6 +225,7 @@ class TQC(SAC):
 class Deterministic(OffPolicy):
     """DDPG; exploration by Gaussian noise (``noise_type``, ``noise_std`` as rl-zoo3 has them)."""
 
+    learning_rate: Schedule = 1e-3
     noise_type: Literal["normal"] | None = None
     noise_std: Coefficient = 0.1
     policy_kwargs: ActorCriticNetwork = ActorCriticNetwork()

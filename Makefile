@@ -39,6 +39,7 @@ test-slow: $(DEV)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 typecheck: $(DEV)
 	$(BIN)/python tools/typecheck.py

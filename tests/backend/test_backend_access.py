@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sixgym.envs.backend import access
+from sixgym.envs.backend.solvers import all_permutations, best_permutation
 
 F64 = torch.float64
 BETA = math.log(2.0) / (1e6 * 5e-3)  # nats per use and bit: 1 MHz, transmit phase 5 ms
@@ -93,6 +94,13 @@ def test_uncapped_powers_of_three_users(order: tuple[int, ...], total: float) ->
     received = access.log_min_received(torch.log1p(target), chosen).exp() * NOISE_W
     torch.testing.assert_close(received, power * gain, rtol=1e-12, atol=0)
     if order == (0, 1, 2):
+        # the sort and the search over all orders both find this one
+        assert access.descending_gain_order(gain).tolist() == [0, 1, 2]
+        table = all_permutations(3)
+        every, _ = access.min_power(
+            gain.expand_as(table), target.expand_as(table), table, NOISE_W, math.inf
+        )
+        assert best_permutation(every.sum(-1), table).tolist() == [0, 1, 2]
         assert power.tolist() == pytest.approx([0.08, 0.12, 0.07], rel=1e-12)
     if order == (2, 1, 0):
         assert power.tolist() == pytest.approx([0.0025, 0.03, 0.56], rel=1e-12)

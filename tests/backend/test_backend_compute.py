@@ -139,10 +139,13 @@ def test_logistic_similarity_runs_between_its_ends() -> None:
         (lambda c: compute.batch_service_time(c, -1.0, 1.0), "setup_s = -1.0, must be >= 0"),
         (lambda c: compute.batch_rate(c, 0.0, 1.0), "setup_s = 0.0, must be > 0"),
         (
-            lambda c: compute.workload(c, "cubic"),
+            lambda c: compute.workload(c, "cubic"),  # type: ignore[arg-type]
             "law = 'cubic', must be one of log, linear, power",
         ),
-        (lambda c: compute.factor_of_workload(c, "x"), "law = 'x', must be one of"),
+        (
+            lambda c: compute.factor_of_workload(c, "x"),  # type: ignore[arg-type]
+            "law = 'x', must be one of log, linear, power",
+        ),
         (lambda c: compute.extraction_limit(1.0, 0.0, c), "cycles_per_bit = 0.0, must be > 0"),
         (lambda c: compute.similarity_logistic(c, 1.0, 0.5, 1.0, 0.0), "highest = 0.5, must be >="),
         (lambda c: compute.similarity_logistic(c, 0.0, 0.5, 0.0, 0.0), "slope = 0.0, must be > 0"),

@@ -115,18 +115,18 @@ def test_inh_equals_sionna(carrier_hz: float, office: str, los: bool) -> None:
 @pytest.mark.parametrize("kind", ["umi", "uma", "inh"])
 def test_shadow_sigmas_equal_sionna(kind: str) -> None:
     array, carrier_hz = panel(3.5e9), 3.5e9
-    made = {
-        "umi": lambda: UMiScenario(carrier_hz, "low", array, array, "uplink", precision="double"),
-        "uma": lambda: UMaScenario(carrier_hz, "low", array, array, "uplink", precision="double"),
-        "inh": lambda: InHScenario(carrier_hz, "mixed", array, array, "uplink", precision="double"),
-    }[kind]
+    scenario: UMiScenario | UMaScenario | InHScenario
+    if kind == "inh":
+        scenario = InHScenario(carrier_hz, "mixed", array, array, "uplink", precision="double")
+    else:
+        urban = UMiScenario if kind == "umi" else UMaScenario
+        scenario = urban(carrier_hz, "low", array, array, "uplink", precision="double")
     ours = {
         "umi": pathloss.UMI_SHADOW_DB,
         "uma": pathloss.UMA_SHADOW_DB,
         "inh": pathloss.INH_SHADOW_DB,
     }[kind]
     for los, sigma in ((True, ours.los), (False, ours.nlos)):
-        scenario = made()
         place(scenario, users(100.0, (1.5, 1.5)), 3.0 if kind == "inh" else 25.0, los)
         spread = scenario.get_param("sigmaSF")
         assert spread.flatten().unique().tolist() == pytest.approx([sigma])

@@ -2,8 +2,8 @@
 
 The paper's own baselines are unknown beyond "state-of-the-art methods"; all of these are our
 choice. Optimisers of all controls act through the hybrid action of ``sixgym/RisNoma-v0``, choosers
-of a block through ``sixgym/RisNomaSelect-v0``. Both stand on the same dynamics, parameters and streams,
-so row seed s is the same world in either: one table compares them all on common episodes.
+of a block through ``sixgym/RisNomaSelect-v0``. Both stand on the same dynamics, parameters and
+streams, so row seed s is the same world in either: one table compares all on common episodes.
 
 Optimisers know the model and the present channel (``sees="model"``), as the environment's own block
 solvers do; none sees the future. Schedules and random choices see nothing.
@@ -253,11 +253,17 @@ def identity_order(model: Model, state: State) -> Controls:
     return state.controls._replace(order=order)
 
 
-def ascending_order(model: Model, state: State) -> Controls:
-    """The weakest user decoded first."""
+def descending_order(model: Model, state: State) -> Controls:
+    """The strongest user decoded first."""
     links = estimate(model, state.links)
     channel = effective_channel(links.direct, links.cascaded, reflection(state.surface))
-    return state.controls._replace(order=descending_gain_order(norm2(channel)).flip(-1))
+    return state.controls._replace(order=descending_gain_order(norm2(channel)))
+
+
+def ascending_order(model: Model, state: State) -> Controls:
+    """The weakest user decoded first."""
+    sorted_controls = descending_order(model, state)
+    return sorted_controls._replace(order=sorted_controls.order.flip(-1))
 
 
 def plan_random_surface(model: Model, state: State) -> Controls:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixgym.baselines.policy import Baseline, load_baselines
-from sixgym.envs.core.errors import UnknownIdError
+from sixgym.envs.core.errors import PolicyError, UnknownIdError
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Policy, policy_name
 from sixgym.leaderboard.protocol import Task
 from sixgym.leaderboard.store import PolicyCard
 
 if TYPE_CHECKING:
+    from sixgym.agents.policies import Card
     from sixgym.envs.core.system import System
+
+INTERFACE = ("observation", "action_mode")
+"""Parameters that only say how an agent is connected to a system. A trained policy brings them from
+its card; everything else, the physics above all, is the task's."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,12 @@ def find_player(id: str, policy: str | Policy) -> Player:
 
     Args:
         id: the registered environment.
-        policy: the name of a baseline or of shipped weights, the path of somebody's own weights, or
-            an object with ``predict``.
+        policy: the name of a baseline or of shipped weights; the path of weights, of a run, or of
+            the runs of several seeds; or an object with ``predict``.
 
     Raises:
         UnknownIdError: nothing of that name; the message lists what there is.
+        PolicyError: the weights are damaged, or for another environment.
     """
     if not isinstance(policy, str):
         card = _card(policy_name(policy), "file", "learned", "observation", "A Python object.", id)
@@ -52,7 +60,15 @@ def find_player(id: str, policy: str | Policy) -> Player:
     baselines = load_baselines(id)
     if policy in baselines:
         return player_of(baselines[policy], id)
-    raise UnknownIdError(f"policy={policy!r}: unknown; baselines of {id}: {', '.join(baselines)}")
+    zoo = _zoo()
+    if (id, policy) in zoo:
+        return _trained(id, policy, "zoo", zoo[id, policy])
+    if Path(policy).exists() or Path(policy).with_suffix(".json").exists():
+        return _trained(id, None, "file", _weights_below(Path(policy)))
+    known = [*shipped(id), *baselines]
+    raise UnknownIdError(
+        f"policy={policy!r}: unknown, and no such file; policies of {id}: {', '.join(known)}"
+    )
 
 
 def player_of(baseline: Baseline, id: str) -> Player:
@@ -63,14 +79,6 @@ def player_of(baseline: Baseline, id: str) -> Player:
     )
     card = card.model_copy(update={"env_kwargs": dict(baseline.env_kwargs)})
     return Player(card, [Member(baseline.make)])
-
-
-def _card(
-    name: str, source: Any, kind: Any, sees: Any, description: str, env_id: str
-) -> PolicyCard:
-    return PolicyCard(
-        name=name, source=source, kind=kind, sees=sees, description=description, env_id=env_id
-    )
 
 
 def reference_of(id: str) -> str | None:
@@ -95,4 +103,99 @@ def kwargs_of(player: Player, task: Task) -> dict[str, Any]:
 
 def shipped(id: str) -> list[str]:
     """Names of the trained policies that ship for an environment."""
-    return []
+    return sorted(name for env, name in _zoo() if env == id)
+
+
+@cache
+def _zoo() -> dict[tuple[str, str], list[Path]]:
+    """The cards that ship: by environment and name, one path a training seed."""
+    import sixgym.agents
+
+    found: dict[tuple[str, str], list[Path]] = {}
+    for folder in sixgym.agents.__path__:
+        for path in sorted(Path(folder, "zoo").rglob("*.json")):
+            card = _read(path)
+            found.setdefault((card.env, _name(card, path)), []).append(path)
+    return found
+
+
+def _read(path: Path) -> Card:
+    from sixgym.agents.policies import read_card
+
+    return read_card(path)
+
+
+def _name(card: Card, path: Path) -> str:
+    """What a trained policy is called: its configuration's name, without the seed."""
+    name = str(card.about.get("name", path.stem))
+    return name.rpartition("/")[0] or name
+
+
+def _weights_below(path: Path) -> list[Path]:
+    """The cards that a path stands for.
+
+    Raises:
+        PolicyError: there are none.
+    """
+    if not path.is_dir():
+        return [path.with_suffix(".json")]
+    best = Path("policies", "best.json")
+    for found in ([path / best], sorted(path.glob(f"*/{best}")), sorted(path.glob("*.json"))):
+        there = [card for card in found if card.is_file()]
+        if there:
+            return there
+    raise PolicyError(f"{path}: no weights in it; allowed: a card, a run, or a folder of runs")
+
+
+def _trained(id: str, name: str | None, source: str, paths: list[Path]) -> Player:
+    """The player of trained weights, one member for each card.
+
+    Raises:
+        PolicyError: the cards are of different policies, or of another environment.
+    """
+    cards = [_read(path) for path in paths]
+    names = {_name(card, path) for card, path in zip(cards, paths, strict=True)}
+    if len(names) > 1:
+        raise PolicyError(f"{paths[0].parent}: several policies: {', '.join(sorted(names))}")
+    first = cards[0]
+    if first.env != id and entry(first.env).baselines != entry(id).baselines:
+        raise PolicyError(f"{paths[0]}: trained for {first.env}; allowed: {id}")
+    algorithm = first.about.get("algorithm", "unknown")
+    card = _card(
+        name or names.pop(),
+        source,
+        "learned",
+        "observation",
+        f"Trained by {algorithm}.",
+        first.env,
+    )
+    connection = {k: v for k, v in first.env_kwargs.items() if k in INTERFACE}
+    card = card.model_copy(update={"env_kwargs": connection})
+    pairs = zip(cards, paths, strict=True)
+    return Player(card, [_member(one, path) for one, path in pairs])
+
+
+def _member(card: Card, path: Path) -> Member:
+    def make(system: System[Any, Any]) -> Policy:
+        from sixgym.agents.policies import load_policy
+
+        return load_policy(
+            path, observation_space=system.observation_space, action_space=system.action_space
+        )
+
+    seed, config = card.about.get("seed"), card.about.get("config")
+    steps = config.get("total_steps") if isinstance(config, dict) else None
+    return Member(
+        make,
+        training_seed=seed if isinstance(seed, int) else None,
+        training_steps=steps if isinstance(steps, int) else None,
+        weights=card.sha256,
+    )
+
+
+def _card(
+    name: str, source: Any, kind: Any, sees: Any, description: str, env_id: str
+) -> PolicyCard:
+    return PolicyCard(
+        name=name, source=source, kind=kind, sees=sees, description=description, env_id=env_id
+    )

@@ -2,8 +2,8 @@
 
 A claim names the plays (policy, environment, parameters) that it needs and judges their results.
 Plays that several claims share are played once, on common row seeds, so every comparison is paired.
-A claim that fails stays in the table as failed. Nothing here depends on the verdicts: thresholds are
-those of the system's dossier, fixed before these numbers were seen.
+A claim that fails stays in the table as failed. Thresholds are those of the system's dossier, fixed
+before these numbers were seen.
 """
 
 from __future__ import annotations

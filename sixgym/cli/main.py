@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 import sixgym
 from sixgym.cli import catalogue, judging, learning, render
-from sixgym.envs.core.errors import SixgymError
+from sixgym.envs.core.errors import SixgymError, UnknownIdError
 
 app = typer.Typer(
     name="sixgym",
@@ -36,8 +37,34 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import this first: a module that registers environments of your own.",
+        ),
+    ] = None,
 ) -> None:
     """Reinforcement-learning environments for 6G control problems."""
+    for name in modules or ():
+        _import(name)
+
+
+def _import(name: str) -> None:
+    """Import a module of the user, also from the current folder.
+
+    Raises:
+        UnknownIdError: there is no such module.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UnknownIdError(f"--import {name}: no such module") from None
 
 
 app.command("list")(catalogue.list_environments)

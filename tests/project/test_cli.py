@@ -127,3 +127,11 @@ def test_python_m_sixgym_and_the_script_are_the_same_command(tmp_path: Path) -> 
     script = Path(sys.executable).parent / "sixgym"
     result = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True)
     assert result.stdout == output("--version", cwd=tmp_path)
+
+
+def test_import_brings_environments_of_ones_own(tmp_path: Path) -> None:
+    code = "import sixgym\nsixgym.register('mine/Net-v0', 'sixgym.envs.ris_noma:RisNoma', "
+    (tmp_path / "mine.py").write_text(code + "max_episode_steps=9, title='Mine')\n")
+    assert "mine/Net-v0" in output("--import", "mine", "list", cwd=tmp_path)
+    assert "mine/Net-v0" not in output("list", cwd=tmp_path)
+    assert "nobody" in refusal("--import", "nobody", "list", cwd=tmp_path)

@@ -46,6 +46,7 @@ def commands() -> list[list[str]]:
 
 
 def test_commands_of_the_pages_run_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "uplink.py").write_text("\n".join(blocks("docs/own.md", "python")))
     assert {words[0] for words in commands()} >= {*SMALLER, "leaderboard"}
     for words in commands():
         line = [sys.executable, "-m", "sixgym", *words, *SMALLER.get(words[0], [])]

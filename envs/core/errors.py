@@ -47,5 +47,9 @@ class ResultError(SixgymError):
     """A stored result is malformed or does not belong to the task it names."""
 
 
+class ConformanceError(SixgymError):
+    """An environment breaks a promise that all environments make; see the conformance kit."""
+
+
 class ActionTypeError(ActionError, TypeError):
     """An action is not an array of numbers of the right kind."""

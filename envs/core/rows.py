@@ -62,7 +62,8 @@ class Rows(Generic[P, S]):
         num_rows: at least 1.
         max_episode_steps: steps after which ``truncated`` is set; None never truncates.
         compile: fuse the step with torch.compile (tens of seconds once); eager otherwise. The two
-            agree to float tolerance; eager alone is bit-equal across batch sizes.
+            agree to float tolerance, as do eager batches of different sizes; one batch repeats
+            itself bit for bit.
 
     Raises:
         OptionsError: a number out of range, or compilation asked of a system with a solver.
@@ -221,7 +222,9 @@ class Rows(Generic[P, S]):
             packed = torch.stack([metrics[name] for name in self.metric_names], dim=1)
         else:
             packed = reward.new_zeros((step.shape[0], 0))
-        rest = {k: v for k, v in metrics.items() if k not in self.metric_names}
+        rest = {
+            k: v.to(system.dtype) for k, v in metrics.items() if k not in self.metric_names
+        }
         outcome = Outcome(system.observe(new), reward, terminated, truncated, packed, rest)
         return _Result(tuple(new), step, outcome)
 

@@ -264,8 +264,8 @@ class Algorithm(NamedTuple):
 
 _MLP = ("MlpPolicy", "MultiInputPolicy")
 _LSTM = ("MlpLstmPolicy", "MultiInputLstmPolicy")
-_ANY = ("Discrete", "MultiDiscrete", "MultiBinary", "Box")
-_COUNTED = ("Discrete", "MultiDiscrete", "MultiBinary")
+_ANY = ("Discrete", "MultiDiscrete", "Box")
+_COUNTED = ("Discrete", "MultiDiscrete")
 _BOX = ("Box",)
 
 ALGORITHMS: dict[str, Algorithm] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -61,7 +61,7 @@ class Architecture(_Strict):
     itself through a tanh.
     """
 
-    hidden: list[int]
+    hidden: list[Annotated[int, Field(ge=1)]]
     activation: Activation
     head: Head
     recurrence: Recurrence | None = None
@@ -108,11 +108,9 @@ def describe(space: gym.Space[Any]) -> dict[str, JsonValue]:
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist()}
-    if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "shape": list(space.shape)}
     if isinstance(space, spaces.Box):
         return {"kind": "Box", "shape": list(space.shape), "dtype": str(space.dtype)}
-    raise PolicyError(f"space={space}: allowed: Box, Discrete, MultiDiscrete, MultiBinary, Dict")
+    raise PolicyError(f"space={space}: allowed: Box, Discrete, MultiDiscrete, Dict")
 
 
 class NeuralPolicy(nn.Module):
@@ -245,18 +243,8 @@ class NeuralPolicy(nn.Module):
         output = self.head(latent)
         if isinstance(space, spaces.Box):
             return self._act_in_box(space, latent, output, deterministic)
-        if kind == "q":
-            choice = output.argmax(dim=1)
-        elif isinstance(space, spaces.MultiBinary):
-            chance = torch.sigmoid(output)
-            choice = (
-                torch.round(chance)
-                if deterministic
-                else torch.bernoulli(chance, generator=self._noise)
-            )
-            return choice.numpy().astype(space.dtype).reshape(-1, *space.shape)
-        else:
-            choice = self._choose(output, deterministic, masks)
+        is_value = kind == "q"
+        choice = output.argmax(dim=1) if is_value else self._choose(output, deterministic, masks)
         actions: NDArray[Any] = choice.numpy().reshape(-1, *(space.shape or ()))
         return actions
 
@@ -321,9 +309,9 @@ def _outputs(space: gym.Space[Any]) -> int:
         return int(space.n)
     if isinstance(space, spaces.MultiDiscrete):
         return int(space.nvec.sum())
-    if isinstance(space, spaces.MultiBinary | spaces.Box):
+    if isinstance(space, spaces.Box):
         return int(np.prod(space.shape))
-    raise PolicyError(f"action space {space}: allowed: Box, Discrete, MultiDiscrete, MultiBinary")
+    raise PolicyError(f"action space {space}: allowed: Box, Discrete, MultiDiscrete")
 
 
 def save_policy(

@@ -173,7 +173,11 @@ def check(config: TrainConfig) -> None:
 
 
 def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
-    """The training rows, normalised if the configuration says so."""
+    """The training rows, normalised if the configuration says so.
+
+    Raises:
+        ConfigError: observations that are no Box cannot be normalised.
+    """
     from stable_baselines3.common.vec_env import VecNormalize
 
     from sixgym.envs.core.sb3_view import make_vec_env
@@ -182,6 +186,12 @@ def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
     rows = config.num_envs if rows is None else rows
     env: VecEnv = make_vec_env(config.env, rows, world="train", **kwargs)
     wanted = config.normalize
+    space = env.observation_space
+    parts = getattr(space, "spaces", {"": space}).values()
+    if wanted.observation and any(type(part).__name__ != "Box" for part in parts):
+        raise ConfigError(
+            f"normalize.observation=True: allowed for Box observations; {config.env} has {space}"
+        )
     if not (wanted.observation or wanted.reward):
         return env
     return VecNormalize(

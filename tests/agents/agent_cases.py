@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import torch
 import toy_systems
+from gymnasium import spaces
+from torch import Tensor
 
 from sixgym.agents.config import TrainConfig
+from sixgym.envs.backend.rng import Draws
+from sixgym.envs.core.params import Params, param
 from sixgym.envs.core.registry import register
+from sixgym.envs.core.system import Step, System
 
 register("toy/Counter-v0", toy_systems.Counter, max_episode_steps=9)
 register("toy/Gate-v0", toy_systems.Gate, max_episode_steps=9)
@@ -54,3 +61,52 @@ def small(algorithm: str, **changes: Any) -> TrainConfig:
         "checkpoint": {"every": 96},
     }
     return TrainConfig.create({**raw, **changes})
+
+
+class BasinParams(Params):
+    """Parameters of `Basin`."""
+
+    valve: Literal["count", "share"] = param(
+        "count", unit="", source="ours", description="How the valve is seen."
+    )
+
+
+class BasinState(NamedTuple):
+    """A water level and the last valve."""
+
+    level: Tensor  # (rows, 2)
+    valve: Tensor  # (rows,) int64
+
+
+class Basin(System[BasinParams, BasinState]):
+    """Dict observation, with a discrete part by default; MultiDiscrete action."""
+
+    params_type = BasinParams
+
+    def __init__(self, params: BasinParams, **kwargs: Any) -> None:
+        super().__init__(params, **kwargs)
+        count, share = spaces.Discrete(3), spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = spaces.Dict(
+            level=spaces.Box(0.0, 1.0, (2,), np.float32),
+            valve=count if params.valve == "count" else share,
+        )
+        self.action_space = spaces.MultiDiscrete([3, 2])
+        self.start_draws = self.draw_table({"rain": ("uniform", (2,))})
+        self.step_draws = self.draw_table({"rain": ("uniform", (2,))})
+
+    def start(self, noise: Draws) -> BasinState:
+        return BasinState(noise["rain"], torch.zeros(noise["rain"].shape[0], dtype=torch.int64))
+
+    def advance(self, state: BasinState, action: Any, noise: Draws) -> tuple[BasinState, Step]:
+        level = (state.level + 0.3 * noise["rain"] - 0.2 * action).clamp(0.0, 1.0)
+        reward = -(level - 0.5).abs().sum(1)
+        return BasinState(level, action[:, 0].clone()), Step(reward, reward < -5.0, {})
+
+    def observe(self, state: BasinState) -> dict[str, Tensor]:
+        valve = state.valve
+        if self.params.valve == "share":
+            valve = valve.to(torch.float32)[:, None] / 2.0
+        return {"level": state.level.to(torch.float32), "valve": valve}
+
+
+register("toy/Basin-v0", Basin, max_episode_steps=9)

@@ -222,6 +222,16 @@ def test_activation_names_become_layers() -> None:
         ("sac", {"env": "toy/Gate-v0"}, ConfigError, "acts in Box; toy/Gate-v0 has Discrete(4)"),
         ("dqn", {"env": "toy/Counter-v0"}, ConfigError, "acts in Discrete; toy/Counter-v0 has Box"),
         ("ppo", {"policy": "MultiInputPolicy"}, ConfigError, "observations of toy/Gate-v0: MlpP"),
+        (
+            "ppo",
+            {
+                "env": "toy/Basin-v0",
+                "policy": "MultiInputPolicy",
+                "normalize": {"observation": True},
+            },
+            ConfigError,
+            "normalize.observation=True: allowed for Box observations",
+        ),
         ("ppo", {"env_kwargs": {"doors": 1}}, ParamsError, "doors=1"),
         ("ppo", {"env_kwargs": {"dors": 3}}, ParamsError, "did you mean doors"),
         ("ppo", {"preset": "narrow"}, UnknownIdError, "preset='narrow': unknown"),

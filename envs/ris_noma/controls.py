@@ -15,6 +15,7 @@ from sixgym.envs.backend.access import decode_position
 from sixgym.envs.backend.ris import quantise_phase
 from sixgym.envs.ris_noma.physics import Model
 from sixgym.envs.ris_noma.state import (
+    BUCKETS,
     EXTRACTION,
     ORDER,
     QUEUE,
@@ -48,19 +49,16 @@ def decode_action(model: Model, state: State, action: Tensor) -> Controls:
         ``x = b_0 + (a+1)/2 (sum b - b_0)``, ``rho = rho_min + (1-rho_min) (a+1)/2``,
         ``theta = pi a``, order by falling score (ties: lower index first).
     """
-    users = model.users
-    volume, factor, phase, score = action.split([users, users, model.elements, users], -1)
-    backlog = state.backlog_bits
-    share = torch.add(volume, 1.0) * 0.5
-    least = model.params.rho_min
-    spread = 0.5 * (1.0 - least)
-    # Written so that +1 gives rho = 1 exactly, and so no cycles.
-    rho = 1.0 - (1.0 - factor) * spread
+    users, elements = model.users, model.elements
+    scaled = torch.addcmul(model.action_offset, action, model.action_scale)
+    share, factor, phase, rank = scaled.split_with_sizes([users, users, elements, users], -1)
+    backlog = state.users[..., BUCKETS:]
     return Controls(
+        # lerp gives its end points exactly: at +1 all of the backlog, and rho = 1 costs no cycles.
         volume_bits=torch.lerp(backlog[..., 0], backlog.sum(-1), share),
-        rho=rho,
-        surface=surface_of(model, phase * math.pi),
-        order=torch.argsort(score, dim=-1, descending=True, stable=True),
+        rho=torch.lerp(model.least_rho, model.one, factor),
+        surface=surface_of(model, phase),
+        order=torch.argsort(rank, dim=-1, stable=True),
     )
 
 

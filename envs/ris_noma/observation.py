@@ -14,14 +14,12 @@ from gymnasium import spaces
 from torch import Tensor
 
 from sixgym.envs.backend.access import (
+    capped_walk,
     decode_position,
     descending_gain_order,
-    log_min_received,
     time_on_air,
 )
 from sixgym.envs.backend.complex import Complex, norm2, scale
-from sixgym.envs.backend.compute import workload
-from sixgym.envs.backend.queueing import optimal_available
 from sixgym.envs.backend.ris import (
     alignment_bound,
     alignment_bound_of_hops,
@@ -30,17 +28,22 @@ from sixgym.envs.backend.ris import (
 )
 from sixgym.envs.ris_noma.optimisers import double_precision
 from sixgym.envs.ris_noma.physics import (
+    Air,
     Model,
     applied_volume,
+    as_channel,
     compute_energy,
     estimate,
     fixed_power_rate,
+    gain_of,
     hops,
+    load_of,
     mean_gains,
     needed_power,
     reflection,
+    true_air,
 )
-from sixgym.envs.ris_noma.state import State
+from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RHO, VOLUME, State
 
 LIMIT = 10.0
 """All observations are clipped to plus and minus this."""
@@ -49,6 +52,10 @@ ENERGY_UNIT_J = 1e-3
 """Energies are seen as log10(1 + E / 1 mJ)."""
 POWER_FLOOR = 1e-3
 """Powers are seen as log10(p / p_max + 1e-3)."""
+TINY = 1e-30
+"""Gains are at least this, so that logarithms are finite in float32."""
+HUGE = 1e14
+"""Uncapped powers are at most this times the cap: beyond the clip, and finite in float32."""
 USER_FEATURES = 11
 """Features of a user besides its buckets."""
 GLOBAL_FEATURES = 5
@@ -81,6 +88,18 @@ class Observer:
         offsets = [-1.0] + [0.0] * (len(weights) - 1)
         self.weight = torch.tensor(weights, dtype=model.dtype, device=model.device)
         self.offset = torch.tensor(offsets, dtype=model.dtype, device=model.device)
+        shared = [0.1, 0.1, 0.1, decade, 1.0 / p.horizon_slots]
+        self.shared_weight = torch.tensor(shared, dtype=model.dtype, device=model.device)
+        limits = [1.0, 1.0, 1.0, LIMIT, LIMIT]
+        self.shared_limit = torch.tensor(limits, dtype=model.dtype, device=model.device)
+        slots = torch.arange(1, model.window + 1, dtype=model.dtype, device=model.device)
+        self.per_slot = slots.reciprocal()
+        self.power_floor = model.constant(POWER_FLOOR)
+        self.per_energy_unit = model.constant(1.0 / ENERGY_UNIT_J)
+        self.per_cap = model.constant(1.0 / p.max_power_w)
+        self.caps = p.max_power_w * torch.tensor(
+            [1.0, HUGE], dtype=model.dtype, device=model.device
+        )
         size = model.users * (USER_FEATURES + model.window) + GLOBAL_FEATURES
         if p.observation == "full":
             size += 2 * model.users * model.antennas * (1 + model.elements)
@@ -88,77 +107,97 @@ class Observer:
 
     def __call__(self, state: State) -> Tensor:
         """(rows, features) float32 in the observation space."""
-        model = self.model
-        channel, bound = self._channel_and_bound(state)
-        gain = norm2(channel)
-        log_gain = torch.log(gain.clamp_min(1e-30))
-        rho, backlog, queue = state.rho, state.backlog_bits, state.queue_bits
-        load = workload(rho, model.params.workload)
-        planned = applied_volume(model, backlog, state.volume_bits, load)
+        model, users = self.model, state.users
+        volume, rho, queue = users[..., VOLUME], users[..., RHO], users[..., QUEUE]
+        backlog = users[..., BUCKETS:]
+        air, gain, bound = self._air_and_bound(state)
+        load = load_of(model, rho)
+        planned = applied_volume(model, backlog, volume, load)
         bits = torch.addcmul(queue, rho, planned)
         compute = compute_energy(model, planned, load)
-        effort, transmit = self._transmission(state, channel, log_gain, bits)
+        effort, transmit = self._transmission(state, air, bits)
         orders = torch.stack([state.order, descending_gain_order(gain)], 1)
         place, rank = decode_position(orders).to(gain.dtype).unbind(1)
+        log_gain = torch.log(gain)
         columns = [
             log_gain,
-            log_gain - torch.log(bound.clamp_min(1e-30)),
-            optimal_available(backlog),
+            log_gain - torch.log(bound),
+            (backlog.cumsum(-1) * self.per_slot).amax(-1),
             planned,
-            state.volume_bits,
+            volume,
             rho,
             queue,
             place,
             rank,
-            torch.log(effort + POWER_FLOOR),
-            torch.log1p(compute * (1.0 / ENERGY_UNIT_J)),
+            torch.log(effort + self.power_floor),
+            torch.log1p(compute * self.per_energy_unit),
         ]
-        users = torch.cat([torch.stack(columns, -1), backlog], -1)
-        users = torch.addcmul(self.offset, users, self.weight)
-        energy = compute.sum(-1) + transmit + model.static_j
-        energy = torch.log1p(energy * (1.0 / ENERGY_UNIT_J)) * (1.0 / LN10)
-        parts = [
-            users.flatten(1),
-            state.ages.clamp_max(10.0) * 0.1,
-            energy.unsqueeze(-1),
-            (state.slot * (1.0 / model.params.horizon_slots)).unsqueeze(-1),
-        ]
+        features = torch.cat([torch.stack(columns, -1), backlog], -1)
+        features = torch.addcmul(self.offset, features, self.weight)
+        energy = compute.sum(-1) + transmit + model.static_energy_j
+        energy = torch.log1p(energy * self.per_energy_unit).unsqueeze(-1)
+        shared = torch.cat([state.clock[:, :3], energy, state.clock[:, 3:]], -1)
+        shared = torch.minimum(shared * self.shared_weight, self.shared_limit)
+        parts = [features.flatten(1), shared]
         if model.params.observation == "full":
             parts += self._links(state)
         return torch.cat(parts, -1).clamp(-LIMIT, LIMIT).to(torch.float32)
 
-    def _channel_and_bound(self, state: State) -> tuple[Complex, Tensor]:
-        """Effective channels, and the gains of surfaces aligned to each user alone."""
+    def _air_and_bound(self, state: State) -> tuple[Air, Tensor, Tensor]:
+        """The air, gains, and gains of surfaces aligned to each user alone; gains above 0."""
         model, surface = self.model, reflection(state.surface)
         if model.error_links:
             seen = estimate(model, state.links)
             channel = effective_channel(seen.direct, seen.cascaded, surface)
-            return channel, alignment_bound(seen.direct, seen.cascaded)
-        direct, user_ris, ris_ap = hops(model, state.links)
-        channel = effective_channel_of_hops(direct, user_ris, ris_ap, surface)
-        return channel, alignment_bound_of_hops(direct, user_ris, ris_ap)
+            bound = alignment_bound(seen.direct, seen.cascaded)
+        elif model.antennas > 1:
+            true = hops(model, state.links)
+            channel = effective_channel_of_hops(true.direct, true.user_ris, true.ris_ap, surface)
+            bound = alignment_bound_of_hops(true.direct, true.user_ris, true.ris_ap)
+        else:
+            gain = true_air(model, state.links, state.surface)
+            assert isinstance(gain, Tensor)
+            gain = gain.clamp_min(TINY)
+            return gain, gain, self._single_antenna_bound(state).clamp_min(TINY)
+        gain = norm2(channel).clamp_min(TINY)
+        air = gain if model.antennas == 1 else channel
+        return air, gain, bound.clamp_min(TINY)
 
-    def _transmission(
-        self, state: State, channel: Complex, log_gain: Tensor, bits: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _single_antenna_bound(self, state: State) -> Tensor:
+        """``(|d| + sum |r| |G|)^2``, (rows, users); all moduli are taken at once."""
+        model = self.model
+        modulus = gain_of(Complex(*state.links.unbind(1))).sqrt()
+        direct, ris_ap, user_ris = modulus.split_with_sizes(model.link_sizes, -1)
+        paths = user_ris.view(len(user_ris), model.users, model.elements) * ris_ap.unsqueeze(1)
+        return (direct + paths.sum(-1)).square()
+
+    def _transmission(self, state: State, air: Air, bits: Tensor) -> tuple[Tensor, Tensor]:
         """Uncapped power over the cap (or share of the phase), (rows, users), and E_tx, (rows,)."""
         model, p = self.model, self.model.params
+        if isinstance(air, Tensor) and not model.fixed_power:
+            return self._single_antenna_transmission(state.order, air, bits)
+        channel = air if isinstance(air, Complex) else as_channel(air)
         if model.fixed_power:
             rate = fixed_power_rate(model, channel, bits, state.order)
-            share = bits / (rate * model.transmit_s).clamp_min(1e-30)
+            share = bits / (rate * model.transmit_s).clamp_min(TINY)
             on_air = time_on_air(bits, rate, model.transmit_s).sum(-1)
             return share, on_air * (p.fixed_power_w / p.amplifier_efficiency)
         power = needed_power(model, channel, bits, state.order, p.max_power_w).power_w
-        if model.antennas > 1:
-            wide = needed_power(
-                model, double_precision(channel), bits.double(), state.order, math.inf
-            )
-            ratio = (wide.power_w / p.max_power_w).clamp_max(1e12).to(bits.dtype)
-        else:
-            logs = log_min_received(bits * model.beta, state.order) - log_gain
-            # Beyond the clip of the observation, and finite in float32.
-            ratio = torch.exp((logs - math.log(p.max_power_w)).clamp_max(28.0))
+        wide = needed_power(model, double_precision(channel), bits.double(), state.order, math.inf)
+        ratio = (wide.power_w / p.max_power_w).clamp_max(HUGE).to(bits.dtype)
         return ratio, power.sum(-1) * (model.transmit_s / p.amplifier_efficiency)
+
+    def _single_antenna_transmission(
+        self, order: Tensor, gain: Tensor, bits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Two walks at once: one with the cap, one with a cap far beyond the observation's clip."""
+        model = self.model
+        quality = gain.gather(-1, order).unsqueeze(-1)
+        target = torch.expm1(bits.gather(-1, order) * model.nats_per_bit).unsqueeze(-1)
+        received, _ = capped_walk(target, quality * self.caps)
+        power, wide = (received / quality).unbind(-1)
+        ratio = torch.empty_like(wide).scatter(-1, order, wide * self.per_cap)
+        return ratio, power.sum(-1) * model.amplifier_s
 
     def _links(self, state: State) -> list[Tensor]:
         """Re and im of direct, then of cascaded links, over their root mean square."""

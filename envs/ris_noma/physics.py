@@ -17,6 +17,7 @@ from torch import Tensor
 from sixgym.envs.backend.access import (
     LN2,
     MinPower,
+    capped_walk,
     min_power,
     mmse_min_power,
     mmse_sic_sinr,
@@ -26,13 +27,7 @@ from sixgym.envs.backend.access import (
     time_on_air,
 )
 from sixgym.envs.backend.complex import Complex, add, norm2
-from sixgym.envs.backend.compute import (
-    dvfs_energy_by_deadline,
-    extraction_limit,
-    fixed_energy,
-    similarity_exponential,
-    workload,
-)
+from sixgym.envs.backend.compute import similarity_exponential, workload
 from sixgym.envs.backend.fading import (
     linear_array,
     planar_array,
@@ -41,9 +36,21 @@ from sixgym.envs.backend.fading import (
     wavelength,
 )
 from sixgym.envs.backend.queueing import data_buffer_step, optimal_available, serve_buckets
-from sixgym.envs.backend.ris import cascade, effective_channel_of_hops
+from sixgym.envs.backend.ris import (
+    cascade,
+    effective_channel_of_hops,
+    effective_channel_of_hops_single,
+)
 from sixgym.envs.ris_noma.params import RisNomaBaseParams, RisNomaSelectParams
-from sixgym.envs.ris_noma.state import State
+from sixgym.envs.ris_noma.state import (
+    BUCKETS,
+    DELIVERED,
+    QUEUE,
+    RAW,
+    SPENT,
+    Controls,
+    State,
+)
 
 MAX_NATS = 60.0
 """Demands are capped here inside exponentials: far beyond any power, and finite in float32."""
@@ -88,6 +95,37 @@ class Model:
         self.error_links = users * antennas * (1 + elements) if params.csi_error > 0.0 else 0
         self.num_links = sum(self.link_sizes)
         self._place_arrays()
+        # Constants of the hot path are tensors: with a Python number an operation takes twice as
+        # long on a single row.
+        p = params
+        self.one = self.constant(1.0)
+        self.zero = self.constant(0.0)
+        self.nats_per_bit = self.constant(self.beta)
+        self.bits_per_nat = self.constant(1.0 / self.beta)
+        self.power_cap_w = self.constant(p.max_power_w)
+        self.amplifier_s = self.constant(self.transmit_s / p.amplifier_efficiency)
+        self.volume_budget = self.constant(self.cycle_budget / p.cycles_per_bit)
+        """Raw bits that can be extracted in a slot at a workload of 1."""
+        if p.cpu_law == "linear":
+            price = p.energy_per_cycle_j * p.cycles_per_bit
+        else:
+            price = p.cycles_per_bit * (p.switched_capacitance / self.compute_s**2) ** (1.0 / 3.0)
+        self.compute_price = self.constant(price)
+        """Times x phi: the compute energy (linear law), or its cube root (dvfs)."""
+        self.static_energy_j = self.constant(self.static_j)
+        self.least_rho = self.constant(p.rho_min)
+        sizes = torch.tensor([2 * users, elements, users], device=self.device)
+        self.action_offset = torch.tensor(
+            [0.5, 0.0, 0.0], dtype=dtype, device=self.device
+        ).repeat_interleave(sizes)
+        """With `action_scale`: an action's shares in [0, 1], phases in rad, and ranks."""
+        self.action_scale = torch.tensor(
+            [0.5, math.pi, -1.0], dtype=dtype, device=self.device
+        ).repeat_interleave(sizes)
+
+    def constant(self, value: float) -> Tensor:
+        """A number as a tensor of no axes, in the model's dtype and place."""
+        return torch.tensor(value, dtype=self.dtype, device=self.device)
 
     def _place_arrays(self) -> None:
         """Positions of the antennas and elements, and the constant parts of the links."""
@@ -115,6 +153,11 @@ class Model:
 
 
 # ---------------------------------------------------------------------------------------- channel
+
+
+Air = Tensor | Complex
+"""What the receiver hears of the users, over the noise: power gains (rows, users) with one antenna,
+else channels (rows, users, antennas)."""
 
 
 class Geometry(NamedTuple):
@@ -238,9 +281,7 @@ def evolve_links(model: Model, state: State, innovation: Tensor) -> Tensor:
 def hops(model: Model, links: Tensor) -> Hops:
     """The true links by name, as views of (rows, 2, links)."""
     users, elements, antennas = model.users, model.elements, model.antennas
-    true = links[..., : model.num_links] if model.error_links else links
-    re, im = (half.split(model.link_sizes, -1) for half in true.unbind(1))
-    direct, ris_ap, user_ris = (Complex(a, b) for a, b in zip(re, im, strict=True))
+    direct, ris_ap, user_ris = flat_hops(model, links)
     return Hops(
         _shape(direct, users, antennas),
         _shape(user_ris, users, elements),
@@ -248,8 +289,22 @@ def hops(model: Model, links: Tensor) -> Hops:
     )
 
 
+def flat_hops(model: Model, links: Tensor) -> tuple[Complex, Complex, Complex]:
+    """Direct, RIS-AP and user-RIS links as flat views of (rows, 2, links)."""
+    true = links[..., : model.num_links] if model.error_links else links
+    re, im = true.unbind(1)
+    direct_re, ris_ap_re, user_ris_re = re.split_with_sizes(model.link_sizes, -1)
+    direct_im, ris_ap_im, user_ris_im = im.split_with_sizes(model.link_sizes, -1)
+    return (
+        Complex(direct_re, direct_im),
+        Complex(ris_ap_re, ris_ap_im),
+        Complex(user_ris_re, user_ris_im),
+    )
+
+
 def _shape(flat: Complex, *shape: int) -> Complex:
-    return Complex(flat.re.unflatten(-1, shape), flat.im.unflatten(-1, shape))
+    rows = flat.re.shape[0]
+    return Complex(flat.re.view(rows, *shape), flat.im.view(rows, *shape))
 
 
 def estimate(model: Model, links: Tensor) -> Estimate:
@@ -277,7 +332,28 @@ def true_channel(model: Model, links: Tensor, surface: Tensor) -> Complex:
     return effective_channel_of_hops(true.direct, true.user_ris, true.ris_ap, reflection(surface))
 
 
+def true_air(model: Model, links: Tensor, surface: Tensor) -> Air:
+    """What `serve` wants to know of the true channel: gains where one antenna listens."""
+    if model.antennas > 1:
+        return true_channel(model, links, surface)
+    direct, ris_ap, user_ris = flat_hops(model, links)
+    paths = _shape(user_ris, model.users, model.elements)
+    return gain_of(effective_channel_of_hops_single(direct, paths, ris_ap, reflection(surface)))
+
+
+def gain_of(channel: Complex) -> Tensor:
+    """``|h|^2``, elementwise, in two kernels."""
+    return torch.addcmul(channel.re * channel.re, channel.im, channel.im)
+
+
 # --------------------------------------------------------------------------------------- extraction
+
+
+def load_of(model: Model, rho: Tensor) -> Tensor:
+    """Cycles per bit over c of a factor, `workload`; exactly +0 at 1, so that limits are +inf."""
+    if model.params.workload == "log":
+        return torch.log(torch.reciprocal(rho))
+    return workload(rho, model.params.workload)
 
 
 def applied_volume(model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: Tensor) -> Tensor:
@@ -289,21 +365,17 @@ def applied_volume(model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: 
         model: the constants.
         backlog_bits: (rows, users, window).
         wish_bits: (rows, users) held volume x-bar.
-        load: (rows, users) cycles per bit over c, `workload` of the factor.
+        load: (rows, users) cycles per bit over c, `load_of` the factor.
     """
     wish = optimal_available(backlog_bits) if model.follows_backlog else wish_bits
-    limit = extraction_limit(model.cycle_budget, model.params.cycles_per_bit, load)
-    most = torch.minimum(backlog_bits.sum(-1), limit)
+    most = torch.minimum(backlog_bits.sum(-1), model.volume_budget / load)
     return torch.minimum(torch.maximum(wish, backlog_bits[..., 0]), most)
 
 
 def compute_energy(model: Model, volume_bits: Tensor, load: Tensor) -> Tensor:
     """Energy of extracting x bits at load phi, J: ``kappa (c x phi)^3 / t^2`` or ``e0 c x phi``."""
-    p = model.params
-    cycles = volume_bits * load * p.cycles_per_bit
-    if p.cpu_law == "linear":
-        return fixed_energy(cycles, p.energy_per_cycle_j)
-    return dvfs_energy_by_deadline(cycles, model.compute_s, p.switched_capacitance)
+    spent = volume_bits * load * model.compute_price.to(load.dtype)
+    return spent if model.params.cpu_law == "linear" else spent * spent * spent
 
 
 # ------------------------------------------------------------------------------------------- access
@@ -347,16 +419,19 @@ def fixed_power_rate(model: Model, channel: Complex, bits: Tensor, order: Tensor
     return shannon_rate(sinr, model.params.bandwidth_hz)
 
 
-def transmit(model: Model, channel: Complex, offered_bits: Tensor, order: Tensor) -> Transmission:
+def transmit(model: Model, air: Air, offered_bits: Tensor, order: Tensor) -> Transmission:
     """The transmit phase under the model's `tx_mode`.
 
     Args:
         model: the constants.
-        channel: (rows, users, antennas).
-        offered_bits: (rows, users) semantic bits to send.
-        order: (rows, users) int64.
+        air: gains (..., users), or channels (..., users, antennas).
+        offered_bits: (..., users) semantic bits to send.
+        order: (..., users) int64.
     """
     p = model.params
+    if p.tx_mode == "min_power" and isinstance(air, Tensor):
+        return _least_power(model, air, offered_bits, order)
+    channel = air if isinstance(air, Complex) else as_channel(air)
     if model.fixed_power:
         rate = fixed_power_rate(model, channel, offered_bits, order)
         on_air = time_on_air(offered_bits, rate, model.transmit_s)
@@ -373,8 +448,32 @@ def transmit(model: Model, channel: Complex, offered_bits: Tensor, order: Tensor
     # Uncapped users get all their bits through by definition, not up to rounding.
     reached = torch.log1p(sinr) * (share / model.beta)
     service = torch.where(power < p.max_power_w, offered_bits, reached)
-    joule_per_watt = share * model.transmit_s / p.amplifier_efficiency
-    return Transmission(power, service, power * joule_per_watt)
+    seconds = share * model.transmit_s / p.amplifier_efficiency
+    return Transmission(power, service, power * seconds)
+
+
+def as_channel(gain: Tensor) -> Complex:
+    """A real channel of one antenna with these gains."""
+    amplitude = gain.sqrt().unsqueeze(-1)
+    return Complex(amplitude, torch.zeros_like(amplitude))
+
+
+def _least_power(model: Model, gain: Tensor, offered_bits: Tensor, order: Tensor) -> Transmission:
+    """The walk of section "least power" for one antenna, worked in decoding order throughout.
+
+    ``p_i = min(P_max, (e^{y_i} - 1) I_i / g_i)``; a capped user gets ``ln(1 + p g / I) / beta``
+    bits through, the others all of theirs.
+    """
+    offered = offered_bits.gather(-1, order)
+    quality = gain.gather(-1, order).clamp_min(1e-30)
+    cap = quality * model.power_cap_w
+    received, interference = capped_walk(torch.expm1(offered * model.nats_per_bit), cap)
+    reached = torch.log1p(received / interference) * model.bits_per_nat
+    service = torch.where(received < cap, offered, reached)
+    power = torch.minimum(received / quality, model.power_cap_w)
+    empty = torch.empty_like(power)
+    power = empty.scatter(-1, order, power)
+    return Transmission(power, empty.scatter(-1, order, service), power * model.amplifier_s)
 
 
 # --------------------------------------------------------------------------------------------- slot
@@ -400,28 +499,23 @@ class Slot(NamedTuple):
     """(rows, users, window) after extraction, before the clock moves; bucket 0 has expired."""
 
 
-def serve(model: Model, state: State, channel: Complex) -> Slot:
-    """Extraction, transmission and queues of one slot under the held controls.
+def serve(model: Model, state: State, controls: Controls, air: Air) -> Slot:
+    """Extraction, transmission and queues of one slot.
 
     Args:
         model: the constants.
-        state: the state with the controls that act in this slot.
-        channel: (rows, users, antennas) the true effective channel.
+        state: gives the queues and the backlog; its held controls play no part.
+        controls: those of this slot.
+        air: gains (rows, users) or channels (rows, users, antennas), over the noise.
     """
-    rho = state.rho
-    backlog = state.backlog_bits
-    load = workload(rho, model.params.workload)
-    volume = applied_volume(model, backlog, state.volume_bits, load)
+    rho, users = controls.rho, state.users
+    queue, raw, backlog = users[..., QUEUE], users[..., RAW], users[..., BUCKETS:]
+    load = load_of(model, rho)
+    volume = applied_volume(model, backlog, controls.volume_bits, load)
     extracted = rho * volume
-    offered = state.queue_bits + extracted
-    sent = transmit(model, channel, offered, state.order)
+    sent = transmit(model, air, queue + extracted, controls.order)
     buffer = data_buffer_step(
-        state.queue_bits,
-        state.raw_bits,
-        extracted,
-        volume,
-        sent.service_bits,
-        model.params.queue_limit_bits,
+        queue, raw, extracted, volume, sent.service_bits, model.params.queue_limit_bits
     )
     left = serve_buckets(backlog, volume)
     delivered = buffer.delivered_raw_bits
@@ -438,3 +532,25 @@ def serve(model: Model, state: State, channel: Complex) -> Slot:
         raw_bits=buffer.raw_bits,
         backlog_bits=left,
     )
+
+
+def next_users(state: State, controls: Controls, slot: Slot, arrivals: Tensor) -> Tensor:
+    """`State.users` after a slot: the clock of the buckets moves on and new data joins.
+
+    Args:
+        state: before the slot.
+        controls: what the users hold from now on.
+        slot: what the slot did.
+        arrivals: (rows, users) raw bits.
+    """
+    spent = slot.transmit_j + slot.compute_j
+    columns = [
+        controls.volume_bits,
+        controls.rho,
+        slot.queue_bits,
+        slot.raw_bits,
+        state.users[..., DELIVERED] + slot.useful_bits,
+        state.users[..., SPENT] + spent,
+    ]
+    later = slot.backlog_bits[..., 1:]
+    return torch.cat([torch.stack(columns, -1), later, arrivals.unsqueeze(-1)], -1)

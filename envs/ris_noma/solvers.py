@@ -25,8 +25,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.access import descending_gain_order
 from sixgym.envs.backend.complex import Complex, norm2
-from sixgym.envs.backend.compute import workload
-from sixgym.envs.backend.queueing import optimal_available, shift_buckets
+from sixgym.envs.backend.queueing import optimal_available
 from sixgym.envs.backend.ris import effective_channel
 from sixgym.envs.ris_noma.controls import with_controls
 from sixgym.envs.ris_noma.optimisers import (
@@ -41,19 +40,12 @@ from sixgym.envs.ris_noma.physics import (
     Slot,
     applied_volume,
     estimate,
+    load_of,
+    next_users,
     reflection,
     serve,
 )
-from sixgym.envs.ris_noma.state import (
-    BUCKETS,
-    EXTRACTION,
-    ORDER,
-    SURFACE,
-    Controls,
-    State,
-    X,
-    Y,
-)
+from sixgym.envs.ris_noma.state import EXTRACTION, ORDER, SURFACE, Controls, State
 from sixgym.envs.ris_noma.surface import optimal_surface
 
 IDLE_BITS = 1000.0
@@ -133,7 +125,7 @@ def apply_block(state: State, controls: Controls) -> State:
 
 def demand(model: Model, state: State) -> Tensor:
     """Semantic bits that each user will offer in the slot under the held controls."""
-    load = workload(state.rho, model.params.workload)
+    load = load_of(model, state.rho)
     volume = applied_volume(model, state.backlog_bits, state.volume_bits, load)
     return state.queue_bits + state.rho * volume
 
@@ -144,12 +136,11 @@ def preview(model: Model, state: State) -> tuple[State, Slot]:
     Returns:
         The state after it (channel, ages and clock unchanged) and what the slot did.
     """
-    slot = serve(model, state, _estimated_channel(model, state))
-    moved = shift_buckets(slot.backlog_bits, torch.zeros_like(slot.queue_bits)).backlog_bits
-    columns = [state.volume_bits, state.rho, slot.queue_bits, slot.raw_bits]
-    columns += [state.users[..., X], state.users[..., Y]]
-    users = torch.cat([torch.stack(columns, -1), moved], -1)
-    assert users.shape[-1] == BUCKETS + model.window
+    channel = _estimated_channel(model, state)
+    air = norm2(channel) if model.antennas == 1 else channel
+    controls = state.controls
+    slot = serve(model, state, controls, air)
+    users = next_users(state, controls, slot, torch.zeros_like(slot.queue_bits))
     return state._replace(users=users), slot
 
 

@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-VOLUME, RHO, QUEUE, RAW, X, Y, BUCKETS = range(7)
+VOLUME, RHO, QUEUE, RAW, DELIVERED, SPENT, BUCKETS = range(7)
 """Columns of `State.users`; the buckets are the last `window` columns."""
-AGES, SLOT, DELIVERED, ENERGY = 0, 3, 4, 5
-"""Columns of `State.clock`; the ages are three."""
 EXTRACTION, SURFACE, ORDER, NOOP = range(4)
 """The blocks, and the action of `sixgym/RisNomaSelect-v0` that chooses none."""
 
@@ -45,14 +43,16 @@ class State(NamedTuple):
     """(rows, links) root mean square amplitude of their scattered part."""
     users: Tensor
     """(rows, users, 6 + window): held volume (bit), held factor, semantic queue (bit), its raw
-    equivalent (bit), position x, y (m), then the raw backlog by slots left to live (bit)."""
+    equivalent (bit), useful bits delivered and energy spent (J) so far, then the raw backlog by
+    slots left to live (bit)."""
+    position_m: Tensor
+    """(rows, users, 2) position of the users, fixed in an episode."""
     surface: Tensor
     """(rows, 2, elements) held reflection coefficients of the RIS."""
     order: Tensor
     """(rows, users) int64, held decoding order."""
     clock: Tensor
-    """(rows, 6): slots since each block was last set (3), slot of the episode, bits delivered and
-    energy spent (J) so far."""
+    """(rows, 4): slots since extraction, surface and order were last set, slot of the episode."""
 
     @property
     def volume_bits(self) -> Tensor:
@@ -75,11 +75,6 @@ class State(NamedTuple):
         return self.users[..., RAW]
 
     @property
-    def position_m(self) -> Tensor:
-        """(rows, users, 2) position of the users."""
-        return self.users[..., X : Y + 1]
-
-    @property
     def backlog_bits(self) -> Tensor:
         """(rows, users, window) raw bits by slots left to live; bucket 0 must go now."""
         return self.users[..., BUCKETS:]
@@ -87,12 +82,12 @@ class State(NamedTuple):
     @property
     def ages(self) -> Tensor:
         """(rows, 3) slots since extraction, surface and order were last set."""
-        return self.clock[:, AGES : AGES + 3]
+        return self.clock[:, :3]
 
     @property
     def slot(self) -> Tensor:
         """(rows,) slot of the episode, 0 first."""
-        return self.clock[:, SLOT]
+        return self.clock[:, 3]
 
     @property
     def controls(self) -> Controls:

@@ -10,7 +10,6 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from sixgym.envs.backend.queueing import shift_buckets
 from sixgym.envs.backend.rng import Draws, Kind
 from sixgym.envs.core.errors import ActionError
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
@@ -33,11 +32,12 @@ from sixgym.envs.ris_noma.physics import (
     Slot,
     evolve_links,
     link_statistics,
+    next_users,
     serve,
-    true_channel,
+    true_air,
 )
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
-from sixgym.envs.ris_noma.state import NOOP, Controls, State, X
+from sixgym.envs.ris_noma.state import BUCKETS, DELIVERED, NOOP, SPENT, Controls, State
 
 INITIAL_RHO = 0.5
 """Held extraction factor of the first state. [our choice]"""
@@ -117,6 +117,13 @@ class RisNomaBase(System[P, State]):
         )
         self.model = Model(params, dtype, self.device)
         self._observer = Observer(self.model)
+        constant = self.model.constant
+        self._busy = constant(params.arrival_probability)
+        self._least_task = constant(params.min_task_bits)
+        spread = params.max_task_bits - params.min_task_bits
+        self._task_slope = constant(spread / params.arrival_probability)
+        self._reward_scale = constant(1.0 / self.model.mean_bits)
+        self._clock_blocks = torch.tensor([0, 1, 2, -1], device=self.device)
         self.observation_space = cast("Any", self._observer.space)
         users, model = params.num_users, self.model
         step: dict[str, tuple[Kind, tuple[int, ...]]] = {
@@ -150,23 +157,21 @@ class RisNomaBase(System[P, State]):
         columns = [
             torch.full_like(arrivals, p.mean_arrival_bits),
             torch.full_like(arrivals, max(INITIAL_RHO, p.rho_min)),
-            zero,
-            zero,
-            *position.unbind(-1),
-            *[zero] * (model.window - 1),
+            *[zero] * (BUCKETS - 2 + model.window - 1),
             arrivals,
         ]
         rows = arrivals.shape[0]
-        identity = torch.arange(model.users, device=self.device).expand(rows, -1)
+        identity = torch.arange(model.users, device=self.device)
         ages = [INITIAL_AGE if p.init == "default" else 0.0] * 3
-        clock = torch.tensor([*ages, 0.0, 0.0, 0.0], dtype=self.dtype, device=self.device)
+        clock = torch.tensor([*ages, 0.0], dtype=self.dtype, device=self.device)
         state = State(
             links=links,
             los=los,
             scatter=scatter,
             users=torch.stack(columns, -1),
+            position_m=position,
             surface=surface_of(model, (2.0 * noise["controls"] - 1.0) * math.pi),
-            order=identity.clone(),
+            order=identity.repeat(rows, 1),
             clock=clock.repeat(rows, 1),
         )
         if p.init == "ao":
@@ -178,35 +183,47 @@ class RisNomaBase(System[P, State]):
         return self._observer(state)
 
     def _slot(
-        self, state: State, ages: Tensor, noise: Draws, ops: Tensor, block: Tensor
+        self,
+        state: State,
+        controls: Controls,
+        clock: Tensor,
+        noise: Draws,
+        ops: Tensor,
+        block: Tensor | None = None,
     ) -> tuple[State, Step]:
-        """One slot of the state that holds the controls of this slot.
+        """One slot.
 
         Args:
-            state: with the new controls.
-            ages: (rows, 3) after this step.
+            state: before the step.
+            controls: of this slot; they are held afterwards.
+            clock: (rows, 4) after this step.
             noise: the step's draws.
             ops: (rows,) nominal operations of the optimisers.
-            block: (rows,) what was set, for the diagnostics.
+            block: (rows,) what was set, for the diagnostics; None is everything.
         """
         model = self.model
-        slot = serve(model, state, true_channel(model, state.links, state.surface))
+        slot = serve(model, state, controls, true_air(model, state.links, controls.surface))
         arrivals = self._arrivals(noise)
         metrics = self._account(slot, arrivals, ops)
-        useful, energy = metrics["useful_bits"], metrics["energy_j"]
-        reward = self._reward(useful, energy, metrics["dropped_bits"], metrics["slot_ee_bit_per_j"])
-        held = state.users
-        columns = torch.stack([slot.queue_bits, slot.raw_bits], -1)
-        backlog = shift_buckets(slot.backlog_bits, arrivals).backlog_bits
-        users = torch.cat([held[..., :2], columns, held[..., X : X + 2], backlog], -1)
-        passed = torch.stack([torch.ones_like(useful), useful, energy], -1)
-        clock = torch.cat([ages, state.clock[:, 3:] + passed], -1)
-        new = state._replace(
-            links=evolve_links(model, state, self._innovation(noise)), users=users, clock=clock
+        new = State(
+            links=evolve_links(model, state, self._innovation(noise)),
+            los=state.los,
+            scatter=state.scatter,
+            users=next_users(state, controls, slot, arrivals),
+            position_m=state.position_m,
+            surface=controls.surface,
+            order=controls.order,
+            clock=clock,
         )
         if self.info_level > 0:
             metrics |= self._diagnose(slot, new, block)
+        reward = self._reward(metrics)
         return new, Step(reward, torch.zeros_like(reward, dtype=torch.bool), metrics)
+
+    def _clock_after(self, state: State, block: Tensor) -> Tensor:
+        """(rows, 4) clock after a step that sets one block, (rows,) int64."""
+        hit = block.unsqueeze(-1) == self._clock_blocks
+        return torch.where(hit, 0.0, state.clock + 1.0)
 
     def _innovation(self, noise: Draws) -> Tensor:
         """(rows, 2, links) innovations of the links, then those of the estimation errors."""
@@ -219,11 +236,9 @@ class RisNomaBase(System[P, State]):
 
         One uniform decides both: below p_on it is again uniform when divided by p_on.
         """
-        p = self.params
         uniform = noise["arrivals"]
-        slope = (p.max_task_bits - p.min_task_bits) / p.arrival_probability
-        size = uniform * slope + p.min_task_bits
-        return size * (uniform < p.arrival_probability)
+        size = torch.addcmul(self._least_task, uniform, self._task_slope)
+        return torch.where(uniform < self._busy, size, self.model.zero)
 
     def _account(self, slot: Slot, arrivals: Tensor, ops: Tensor) -> dict[str, Tensor]:
         """The level-0 metrics."""
@@ -238,7 +253,7 @@ class RisNomaBase(System[P, State]):
         delivered, useful, dropped, arrived, transmit, compute = (
             torch.stack(parts, 0).sum(-1).unbind(0)
         )
-        energy = transmit + compute + self.model.static_j
+        energy = transmit + compute + self.model.static_energy_j
         return {
             "delivered_bits": delivered,
             "useful_bits": useful,
@@ -246,29 +261,32 @@ class RisNomaBase(System[P, State]):
             "arrived_bits": arrived,
             "energy_tx_j": transmit,
             "energy_compute_j": compute,
-            "energy_static_j": torch.full_like(energy, self.model.static_j),
+            "energy_static_j": self.model.static_energy_j.expand_as(energy),
             "energy_j": energy,
             "slot_ee_bit_per_j": useful / energy.clamp_min(TINY_J),
             "solver_ops": ops,
         }
 
-    def _reward(self, useful: Tensor, energy: Tensor, dropped: Tensor, slot_ee: Tensor) -> Tensor:
+    def _reward(self, metrics: dict[str, Tensor]) -> Tensor:
         """``(useful - lambda E - omega dropped) / (K mean arrivals)``, or the slot's efficiency."""
-        p, scale = self.params, 1.0 / self.model.mean_bits
-        loss = dropped * (p.drop_weight * scale)
+        p, dropped = self.params, metrics["dropped_bits"]
         if p.reward == "slot_ee":
-            return slot_ee * SLOT_EE_SCALE - loss
-        return useful * scale - energy * (p.reference_ee * scale) - loss
+            loss = dropped * (p.drop_weight / self.model.mean_bits)
+            return metrics["slot_ee_bit_per_j"] * SLOT_EE_SCALE - loss
+        bits = torch.sub(metrics["useful_bits"], metrics["energy_j"], alpha=p.reference_ee)
+        return torch.sub(bits, dropped, alpha=p.drop_weight) * self._reward_scale
 
-    def _diagnose(self, slot: Slot, new: State, block: Tensor) -> dict[str, Tensor]:
+    def _diagnose(self, slot: Slot, new: State, block: Tensor | None) -> dict[str, Tensor]:
         """The level-1 metrics."""
-        useful, energy = new.clock[:, 4], new.clock[:, 5]
+        static = new.slot * self.model.static_j
+        energy = new.users[..., SPENT].sum(-1) + static
+        useful = new.users[..., DELIVERED].sum(-1)
         return {
             "power_w": slot.power_w,
             "rho": new.rho,
             "volume_bits": slot.volume_bits,
             "order": new.order,
-            "block": block,
+            "block": torch.full_like(energy, -1.0) if block is None else block,
             "ee_cum_bit_per_j": useful / energy.clamp_min(TINY_J),
         }
 
@@ -294,6 +312,7 @@ class RisNoma(RisNomaBase[RisNomaParams]):
         super().__init__(params, dtype=dtype, device=device, info_level=info_level)
         box = spaces.Box(-1.0, 1.0, (action_size(self.model),), np.float32)
         self._by_block = params.action_mode == "block_param"
+        self._tick = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=self.dtype, device=self.device)
         space = (
             spaces.Dict({"block": spaces.Discrete(3), "controls": box}) if self._by_block else box
         )
@@ -301,18 +320,22 @@ class RisNoma(RisNomaBase[RisNomaParams]):
 
     def advance(self, state: State, action: Action, noise: Draws) -> tuple[State, Step]:
         """One slot under the action's controls."""
-        zero = torch.zeros_like(state.slot)
         if not self._by_block:
             assert isinstance(action, Tensor)
             controls = decode_action(self.model, state, action)
-            ages = torch.zeros_like(state.ages)
-            return self._slot(with_controls(state, controls), ages, noise, zero, zero - 1.0)
+            # Everything was set: the ages are 0 and only the slot goes on.
+            clock = torch.addcmul(self._tick, state.clock, self._tick)
+            return self._slot(state, controls, clock, noise, self._no_ops(state))
         assert isinstance(action, dict)
         block = action["block"]
         new = decode_action(self.model, state, action["controls"])
         controls = mix_blocks(state.controls, new, block)
-        chosen = with_controls(state, controls)
-        return self._slot(chosen, grown_ages(state, block), noise, zero, block.to(self.dtype))
+        clock = self._clock_after(state, block)
+        return self._slot(state, controls, clock, noise, self._no_ops(state), block.to(self.dtype))
+
+    def _no_ops(self, state: State) -> Tensor:
+        """(rows,) zeros: there is no optimiser here."""
+        return self.model.zero.expand(state.clock.shape[0])
 
 
 class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
@@ -357,12 +380,5 @@ class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
                     *(c.index_copy(0, rows, s) for c, s in zip(controls, solved, strict=True))
                 )
                 controls = take_block(controls, fresh, block)
-        chosen = with_controls(state, controls)
-        ages = grown_ages(state, action)
-        return self._slot(chosen, ages, noise, self._ops[action], action.to(self.dtype))
-
-
-def grown_ages(state: State, block: Tensor) -> Tensor:
-    """(rows, 3) slots since each block was set, after a step that sets one, (rows,) int64."""
-    blocks = torch.arange(3, device=block.device)
-    return torch.where(block.unsqueeze(-1) == blocks, 0.0, state.ages + 1.0)
+        clock = self._clock_after(state, action)
+        return self._slot(state, controls, clock, noise, self._ops[action], action.to(self.dtype))

@@ -56,9 +56,10 @@ def state_without_ris(
         los=links,
         scatter=torch.zeros(1, len(gains), dtype=F64),
         users=users.unsqueeze(0),
+        position_m=torch.zeros(1, len(gains), 2, dtype=F64),
         surface=torch.zeros(1, 2, 0, dtype=F64),
         order=torch.tensor([list(order or range(len(gains)))]),
-        clock=torch.zeros(1, 6, dtype=F64),
+        clock=torch.zeros(1, 4, dtype=F64),
     )
 
 

@@ -352,7 +352,7 @@ def test_a_slot_conserves_data(
     users = state.users.clone()
     users[..., 2], users[..., 3] = queue, queue * ratio
     state = state._replace(users=users)
-    slot = serve(model, state, channel_of(gains))
+    slot = serve(model, state, state.controls, row(gains) / NOISE_W)
     before = state.raw_bits + state.backlog_bits.sum(-1)
     after = slot.raw_bits + slot.backlog_bits[..., 1:].sum(-1)
     torch.testing.assert_close(

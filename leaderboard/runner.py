@@ -95,7 +95,7 @@ def evaluate(
             ``predict``.
         episodes: how many; the board's number by default.
         seed: row seed of the first episode; None is the protocol's evaluation world.
-        rows: episodes side by side; changes the speed, not the numbers.
+        rows: episodes side by side; changes the speed, and the numbers by rounding only.
         deterministic: the policy's best action rather than a sample.
         progress: see `Progress`; counts the episodes of all training seeds.
         **params: parameters of the environment, as for ``gym.make``.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -305,7 +306,8 @@ def _figure(claim: Claim, outcome: Outcome, output: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(figsize=(6.0, 4.0), dpi=120, layout="constrained")
     outcome.draw(axes)
-    axes.set_title(f"{claim.id} {claim.mark}: {outcome.verdict}", fontsize=10)
+    title = textwrap.fill(f"{claim.id} {claim.mark}: {claim.statement}", 72)
+    axes.set_title(f"{title}\n{outcome.verdict}", fontsize=9, loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Software": None})

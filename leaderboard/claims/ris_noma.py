@@ -208,7 +208,7 @@ def _c7(evidence: Evidence) -> Outcome:
         f"EE in Mbit/J at K=1..6: {listed(by_users)}; at task sizes x0.5, 0.75, 1, 1.25: "
         f"{listed(by_load)}; at P_max 0.05, 0.1, 0.2, 0.5 W: {listed(by_power)}",
         why,
-        draw=draw_curves(curves, "relative to the default", xscale="log"),
+        draw=draw_curves(curves, "relative to the default"),
     )
 
 

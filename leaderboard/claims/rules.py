@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sixgym.leaderboard.claims.framework import Evidence, Play, Verdict
 from sixgym.leaderboard.stats import Interval
@@ -87,9 +87,8 @@ def draw_curves(
     curves: Sequence[tuple[str, Sequence[float], Sequence[Interval]]],
     xlabel: str,
     ylabel: str = "energy efficiency (Mbit/J)",
-    xscale: Literal["linear", "log"] = "linear",
 ) -> Draw:
-    """Lines with error bars; one tick for each value of the first curve."""
+    """Lines with error bars."""
 
     def draw(axes: Axes) -> None:
         for label, xs, ys in curves:
@@ -100,7 +99,7 @@ def draw_curves(
             axes.errorbar(xs, values, yerr=[below, above], marker="o", capsize=3, label=label)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        axes.set_xscale(xscale)
+        axes.margins(y=0.12)
         if len(curves) > 1:
             axes.legend(frameon=False, fontsize=8)
 

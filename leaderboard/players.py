@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,8 @@ def find_player(id: str, policy: str | Policy) -> Player:
     if (id, policy) in zoo:
         return _trained(id, policy, "zoo", zoo[id, policy])
     if Path(policy).exists() or Path(policy).with_suffix(".json").exists():
-        return _trained(id, None, "file", _weights_below(Path(policy)))
+        found = _trained(id, None, "file", _weights_below(Path(policy)))
+        return replace(found, card=found.card.model_copy(update={"origin": policy}))
     known = [*shipped(id), *baselines]
     raise UnknownIdError(
         f"policy={policy!r}: unknown, and no such file; policies of {id}: {', '.join(known)}"

@@ -221,6 +221,7 @@ def benchmark(
 
     Raises:
         UnknownIdError: no such environment or policy.
+        OptionsError: two policies have one name.
         ResultError: a stored row that is to be kept is malformed.
     """
     from sixgym.leaderboard.table import Display
@@ -230,7 +231,9 @@ def benchmark(
     for id in wanted:
         task = task_of(id, episodes=episodes, seed=seed, params=params)
         names = list(policies) if policies is not None else policy_names(id)
-        jobs += [(task, find_player(id, name)) for name in names]
+        players = [find_player(id, name) for name in names]
+        _check_names(players)
+        jobs += [(task, player) for player in players]
     kept = {}
     if resume and Path(output).is_dir():
         kept = {result.file_name: result for result in load_all(output)}
@@ -247,6 +250,14 @@ def benchmark(
             results.append(result)
         display.boards(results)
     return results
+
+
+def _check_names(players: Sequence[Player]) -> None:
+    """Two rows of one name would overwrite each other."""
+    names = [player.card.name for player in players]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise OptionsError(f"policies: two are called {twice[0]!r}; allowed: different names")
 
 
 def policy_names(id: str) -> list[str]:

@@ -106,7 +106,7 @@ def _section(board: Board) -> Section:
         ticks=[(_place(value, low, high), f"{value:g}") for value in ticks],
         lines=lines,
         note=footnote(board),
-        command=f"sixgym benchmark --env {task.env_id}{episodes}",
+        command=f"sixgym benchmark --env {task.env_id}{_extra_policies(board)}{episodes}",
     )
 
 
@@ -129,7 +129,7 @@ def _line(rank: int, row: BoardRow, board: Board, factor: float, low: float, hig
         step_us=row.step_s * 1e6,
         acts_in=acts_in,
         command=(
-            f"sixgym evaluate {task.env_id} --policy {row.policy.name} "
+            f"sixgym evaluate {task.env_id} --policy {row.policy.origin or row.policy.name} "
             f"--episodes {task.episodes}{_seed(board)}{_overrides(task.params)}"
         ),
     )
@@ -143,6 +143,13 @@ def _seed(board: Board) -> str:
         if task.first_seed == row_seed("evaluation", task.version)
         else f" --seed {task.first_seed}"
     )
+
+
+def _extra_policies(board: Board) -> str:
+    """Policy arguments of a command for the whole board, needed where one came from a file."""
+    if not any(row.policy.origin for row in board.rows):
+        return ""
+    return "".join(f" --policy {row.policy.origin or row.policy.name}" for row in board.rows)
 
 
 def _overrides(params: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ class PolicyCard(_Model):
         kind: of a baseline: random, heuristic, reference, ablation, bound, exact; ``learned`` else.
         sees: observation, model or oracle.
         description: one sentence.
+        origin: for ``file``, the path as it was typed.
         env_id: the environment it acted in, where not the task's own.
         env_kwargs: the parameters it acted with beyond the task's.
     """
@@ -48,6 +49,7 @@ class PolicyCard(_Model):
     kind: Literal["random", "heuristic", "reference", "ablation", "bound", "exact", "learned"]
     sees: Literal["observation", "model", "oracle"]
     description: str
+    origin: str = ""
     env_id: str
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
 

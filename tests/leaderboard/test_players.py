@@ -48,6 +48,7 @@ def test_a_run_of_several_seeds_is_one_row_with_several_runs(tmp_path: Path) -> 
     result = evaluate(SELECT, str(tmp_path), **SHORT)
     assert result.policy.name == "mine"
     assert (result.policy.source, result.policy.kind) == ("file", "learned")
+    assert result.policy.origin == str(tmp_path)
     assert [run.training_seed for run in result.runs] == [0, 1, 2]
     assert [run.training_steps for run in result.runs] == [1000] * 3
     assert len({run.weights for run in result.runs}) == 3

@@ -189,6 +189,12 @@ def test_a_stored_row_is_played_again_to_the_last_bit(tmp_path: Path) -> None:
     assert without_times(again) == without_times(stored)
 
 
+def test_two_policies_of_one_name_are_refused_before_playing(tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match="two are called 'random'"):
+        benchmark(SELECT, tmp_path, policies=["random", "ao1", "random"], **SHORT)
+    assert not list(tmp_path.iterdir())
+
+
 def test_quiet_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark([SELECT], tmp_path, policies=["random"], quiet=True, **SHORT)
     assert capsys.readouterr().out == ""

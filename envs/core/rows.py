@@ -195,16 +195,24 @@ class Rows(Generic[P, S]):
         if self.num_rows <= CHUNK_ROWS:
             return self._pure(state, action, self._key, self.step)
         bounds = range(0, self.num_rows, CHUNK_ROWS)
+        before = [tuple(leaf[i : i + CHUNK_ROWS] for leaf in state) for i in bounds]
         parts = [
             self._pure(
-                tuple(leaf[i : i + CHUNK_ROWS] for leaf in state),
+                chunk,
                 tree_map(lambda t, i=i: t[i : i + CHUNK_ROWS], action),
                 self._key[i : i + CHUNK_ROWS],
                 self.step[i : i + CHUNK_ROWS],
             )
-            for i in bounds
+            for i, chunk in zip(bounds, before, strict=True)
         ]
-        return _concatenate(parts)
+        # What a system hands on untouched (geometry, say) needs no copy.
+        leaves = tuple(
+            whole
+            if all(part.state[j] is chunk[j] for part, chunk in zip(parts, before, strict=True))
+            else torch.cat([part.state[j] for part in parts])
+            for j, whole in enumerate(state)
+        )
+        return _concatenate(parts, leaves)
 
     def _pure(
         self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor
@@ -222,9 +230,7 @@ class Rows(Generic[P, S]):
             packed = torch.stack([metrics[name] for name in self.metric_names], dim=1)
         else:
             packed = reward.new_zeros((step.shape[0], 0))
-        rest = {
-            k: v.to(system.dtype) for k, v in metrics.items() if k not in self.metric_names
-        }
+        rest = {k: v.to(system.dtype) for k, v in metrics.items() if k not in self.metric_names}
         outcome = Outcome(system.observe(new), reward, terminated, truncated, packed, rest)
         return _Result(tuple(new), step, outcome)
 
@@ -287,7 +293,7 @@ class Rows(Generic[P, S]):
         return {**self.__dict__, "_fused": None}
 
 
-def _concatenate(parts: list[_Result]) -> _Result:
+def _concatenate(parts: list[_Result], state: tuple[Tensor, ...]) -> _Result:
     outcomes = [p.outcome for p in parts]
     first = outcomes[0]
     outcome = Outcome(
@@ -298,5 +304,4 @@ def _concatenate(parts: list[_Result]) -> _Result:
         metrics=torch.cat([o.metrics for o in outcomes]),
         diagnostics={k: torch.cat([o.diagnostics[k] for o in outcomes]) for k in first.diagnostics},
     )
-    state = tuple(torch.cat(leaves) for leaves in zip(*(p.state for p in parts), strict=True))
     return _Result(state, torch.cat([p.step for p in parts]), outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -32,6 +33,7 @@ class Member:
     training_seed: int | None = None
     training_steps: int | None = None
     weights: str = ""
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,27 @@ def _member(card: Card, path: Path) -> Member:
         training_seed=seed if isinstance(seed, int) else None,
         training_steps=steps if isinstance(steps, int) else None,
         weights=card.sha256,
+        curve=_curve(card, path),
     )
+
+
+def _curve(card: Card, path: Path) -> tuple[tuple[int, float], ...]:
+    """Learning curve of a policy: the evaluations beside its card, or those of its run; or none.
+
+    Raises:
+        PolicyError: there is a table, but not of steps and the headline score.
+    """
+    tables = (path.with_suffix(".csv"), path.parent.parent / "evaluations.csv")
+    table = next((t for t in tables if t.is_file()), None)
+    if table is None:
+        return ()
+    score = entry(card.env).load_system().scores[0].name
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["step"]), row[score]) for row in csv.DictReader(file)]
+        return tuple((step, float(value)) for step, value in rows if value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise PolicyError(f"{table}: not a table of step and {score}: {error}") from None
 
 
 def _card(

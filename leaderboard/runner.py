@@ -135,6 +135,7 @@ def play(
                 training_seed=member.training_seed,
                 training_steps=member.training_steps,
                 weights=member.weights,
+                curve=member.curve,
             )
         )
     return Result(task=task, policy=player.card, runs=runs, versions=versions())

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -78,6 +79,7 @@ class Run(_Model):
         training_seed: None for what does not learn.
         training_steps: environment steps it was trained for.
         weights: SHA-256 of the weights, empty for what has none.
+        curve: (environment steps, headline score on the validation episodes) while it was trained.
         reward: undiscounted return of each episode.
         length: steps of each episode.
         sums: sum of each level-0 metric over each episode.
@@ -87,6 +89,7 @@ class Run(_Model):
     training_seed: int | None = None
     training_steps: int | None = None
     weights: str = ""
+    curve: list[tuple[int, float]] = Field(default_factory=list)
     reward: list[float]
     length: list[int]
     sums: dict[str, list[float]]
@@ -166,6 +169,7 @@ def run_of(
     training_seed: int | None = None,
     training_steps: int | None = None,
     weights: str = "",
+    curve: Sequence[tuple[int, float]] = (),
 ) -> Run:
     """The stored form of a rollout.
 
@@ -183,6 +187,7 @@ def run_of(
         training_seed=training_seed,
         training_steps=training_steps,
         weights=weights,
+        curve=list(curve),
         reward=[float(v) for v in episodes.reward],
         length=[int(v) for v in episodes.length],
         sums={name: [float(v) for v in values] for name, values in episodes.sums.items()},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sixgym.baselines.ris_noma import HYBRID, SELECT
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, play
 from sixgym.leaderboard.claims.rules import (
+    MEGA,
     Finding,
     at_least,
     draw_bars,
@@ -14,6 +16,9 @@ from sixgym.leaderboard.claims.rules import (
     verdict,
 )
 from sixgym.leaderboard.stats import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LEARNED = play("ppo", SELECT, needs_weights=True)
 """``select_drl`` of the dossier: PPO chooses the block."""
@@ -95,12 +100,23 @@ def _c4(evidence: Evidence) -> Outcome:
             at_least("select_drl over drl_full", ratio, 1.2),
         ]
     )
-    every = [LEARNED, FULL]
+
+    def draw(axes: Axes) -> None:
+        for one, color in ((LEARNED, "C0"), (FULL, "C1")):
+            for place, run in enumerate(evidence.result(one).runs):
+                steps_done = [step for step, _ in run.curve]
+                scores = [score / MEGA for _, score in run.curve]
+                label = one.policy if place == 0 else None
+                axes.plot(steps_done, scores, color=color, marker=".", label=label)
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel("EE on the validation episodes (Mbit/J)")
+        axes.legend(frameon=False)
+
     return Outcome(
         found,
         f"select_drl over drl_full {ratio} after {sorted(steps[LEARNED.policy], key=str)} steps",
         why,
-        draw=draw_bars([one.policy for one in every], series(evidence, every), "EE (Mbit/J)"),
+        draw=draw,
     )
 
 

@@ -56,6 +56,16 @@ def test_a_run_of_several_seeds_is_one_row_with_several_runs(tmp_path: Path) -> 
     assert result.sample().numerator.shape == (3, 4)
 
 
+def test_learning_curves_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, 0)
+    table = tmp_path / "0" / "evaluations.csv"
+    table.write_text("step,energy_efficiency_bit_per_j\n0,1.5e6\n100,\n200,2.5e6\n")
+    assert evaluate(SELECT, str(tmp_path), **SHORT).runs[0].curve == [(0, 1.5e6), (200, 2.5e6)]
+    table.write_text("step,loss\n0,1\n")
+    with pytest.raises(PolicyError, match=r"evaluations\.csv: not a table of step and energy"):
+        find_player(SELECT, str(tmp_path))
+
+
 def test_one_seed_may_be_named_in_any_way(tmp_path: Path) -> None:
     weights = save(tmp_path, 7)
     paths = [tmp_path / "7", weights, weights.with_suffix(".json"), weights.with_suffix("")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -36,8 +36,12 @@ from sixgym.envs.ris_noma.physics import (
     serve,
     true_air,
 )
+from sixgym.envs.ris_noma.scene import draw_scene
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
 from sixgym.envs.ris_noma.state import BUCKETS, DELIVERED, NOOP, SPENT, Controls, State
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.render import Canvas
 
 INITIAL_RHO = 0.5
 """Held extraction factor of the first state. [our choice]"""
@@ -181,6 +185,10 @@ class RisNomaBase(System[P, State]):
     def observe(self, state: State) -> Tensor:
         """Features of the held controls on the current channel; see `Observer`."""
         return self._observer(state)
+
+    def draw(self, state: State, row: int, canvas: Canvas) -> None:
+        """Paint one row; see `draw_scene`."""
+        draw_scene(self.model, state, row, canvas)
 
     def _slot(
         self,

@@ -216,5 +216,8 @@ def test_mean_powers_are_those_of_the_dossier() -> None:
 
 @pytest.mark.slow
 def test_the_claims_that_need_no_training_hold(tmp_path: Path) -> None:
-    rows = run_claims(HYBRID, tmp_path, episodes=48, quiet=True)
-    assert all(row.verdict != "fail" for row in rows), [r for r in rows if r.verdict == "fail"]
+    learned = {c.id for c in ris_noma.CLAIMS if any(one.needs_weights for one in c.plays)}
+    assert learned == {"C2", "C3", "C4"}
+    others = [claim.id for claim in ris_noma.CLAIMS if claim.id not in learned]
+    rows = run_claims(HYBRID, tmp_path, only=others, episodes=48, quiet=True)
+    assert {row.id: row.verdict for row in rows} == dict.fromkeys(others, "pass")

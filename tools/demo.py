@@ -5,6 +5,7 @@ Everything goes below ``runs/demo``; the last lines say where.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ def sixgym(*arguments: str) -> str:
     print(f"\n$ sixgym {' '.join(arguments)}", flush=True)
     command = [sys.executable, "-m", "sixgym", *arguments]
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # Small networks gain nothing from a second thread, and lose much where the cores are shared.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

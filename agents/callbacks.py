@@ -7,7 +7,6 @@ loop, so that nothing between the two differs.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,10 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sixgym.agents import checkpoint, snapshot
-from sixgym.agents.evaluate import Evaluator
+from sixgym.agents.evaluate import Evaluator, Point
 from sixgym.agents.export import export_policy
 from sixgym.agents.logs import CsvTable, TensorBoardLog
 from sixgym.agents.policies import NeuralPolicy
-
-Point = dict[str, float | None]
-"""One evaluation: ``step``, ``return``, ``length`` and every score; None where it has no value."""
 
 
 class Boundary(BaseCallback):
@@ -110,8 +106,7 @@ class Boundary(BaseCallback):
 
     def _evaluate(self, step: int) -> None:
         policy = export_policy(self.model)
-        point: Point = {"step": step}
-        point |= {k: v if math.isfinite(v) else None for k, v in self.evaluator(policy).items()}
+        point: Point = {"step": step, **self.evaluator(policy)}
         self.curve.append(point)
         values = {k: v for k, v in point.items() if k != "step"}
         self.table.add(step, values)

@@ -66,6 +66,7 @@ class Evaluation(_Strict):
     every: int = Field(50_000, ge=0, description="steps between evaluations; 0: first and last")
     episodes: int = Field(64, ge=1, le=ROWS_PER_SEED, description="episodes, played in one batch")
     deterministic: bool = Field(True, description="the best action rather than a sample")
+    baselines: list[str] = Field([], description="drawn beside the learning curve")
 
 
 class Checkpoint(_Strict):

@@ -7,19 +7,23 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from sixgym.agents.evaluate import Point
 from sixgym.envs.core.system import Score
-
-Point = Mapping[str, float | None]
 
 
 def learning_curve(
-    path: Path, curves: Mapping[int, Sequence[Point]], score: Score, title: str
+    path: Path,
+    curves: Mapping[int, Sequence[Point]],
+    baselines: Mapping[str, Point],
+    score: Score,
+    title: str,
 ) -> Path:
     """Draw score and mean return on the validation episodes over environment steps.
 
     Args:
         path: the picture, PNG.
         curves: evaluations of each training seed.
+        baselines: evaluations of policies that do not learn, drawn as lines.
         score: the headline score.
         title: environment and algorithm.
     """
@@ -32,6 +36,9 @@ def learning_curve(
         for seed, curve in sorted(curves.items()):
             points = [(p["step"], p[key]) for p in curve if p[key] is not None]
             axes.plot(*zip(*points, strict=True), marker=".", label=f"seed {seed}")
+        levels = [(name, level) for name, p in baselines.items() if (level := p[key]) is not None]
+        for i, (name, level) in enumerate(levels):
+            axes.axhline(level, color=f"C{len(curves) + i}", linestyle="--", label=name)
         axes.set_xlabel("environment steps")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

@@ -36,6 +36,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 """Activations by the name that configurations and cards use."""
 
+OF_THE_ROWS = ("max_episode_steps", "compile")
+"""Arguments of an environment that say nothing of its system, hence of its spaces."""
+
 LOG_STD_RANGE = (-20.0, 2.0)
 """Bounds of a squashed Gaussian's log deviation, those of SAC and TQC in Stable-Baselines3."""
 
@@ -434,8 +437,9 @@ def _spaces_of(card: Card, path: Path) -> _Spaces:
     from sixgym.envs.core.make import make_system
     from sixgym.envs.core.registry import entry
 
+    kwargs: dict[str, Any] = {k: v for k, v in card.env_kwargs.items() if k not in OF_THE_ROWS}
     try:
-        system = make_system(entry(card.env).system, **card.env_kwargs)  # type: ignore[arg-type]
+        system = make_system(entry(card.env).system, **kwargs)
     except (SixgymError, TypeError) as error:
         raise PolicyError(f"{path}: its environment cannot be made: {error}") from None
     return _Spaces(system.observation_space, system.action_space)

@@ -13,9 +13,9 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sixgym.agents import checkpoint
 from sixgym.agents.algorithms import linear
-from sixgym.agents.callbacks import Boundary, EntropySchedule, Point
+from sixgym.agents.callbacks import Boundary, EntropySchedule
 from sixgym.agents.config import TrainConfig
-from sixgym.agents.evaluate import Evaluator
+from sixgym.agents.evaluate import Evaluator, Point, play_baselines
 from sixgym.agents.figures import learning_curve
 from sixgym.agents.logs import (
     CsvTable,
@@ -28,6 +28,7 @@ from sixgym.agents.logs import (
 )
 from sixgym.agents.policies import ACTIVATIONS, NeuralPolicy, save_policy
 from sixgym.agents.tracking import tracked
+from sixgym.baselines.policy import baseline
 from sixgym.envs.core.errors import CheckpointError, ConfigError
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.system import Score
@@ -109,10 +110,14 @@ def train(
     (folder / "config.yaml").write_text(
         yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8"
     )
+    baselines = play_baselines(config)
+    write_json(folder / "baselines.json", baselines)
     results: list[RunResult] = []
     for seed in config.seeds:
         results.append(_train_seed(config, seed, folder, wandb=wandb, resume=resume))
-        _draw(config, results)
+        curves = {r.seed: r.curve for r in results}
+        title = f"{config.env}, {config.algorithm}"
+        learning_curve(results[0].figure, curves, baselines, results[0].score, title)
     return results
 
 
@@ -153,6 +158,7 @@ def check(config: TrainConfig) -> None:
         ConfigError: the algorithm cannot act in the action space, or the policy not read the
             observation space.
         ParamsError: a parameter of the environment is wrong.
+        UnknownIdError: there is no such environment, preset or baseline.
     """
     env = make_env(config, rows=1)
     action, observation = env.action_space, env.observation_space
@@ -170,6 +176,8 @@ def check(config: TrainConfig) -> None:
             f"policy={config.policy!r}: allowed for the observations of {config.env}: "
             f"{', '.join(fitting)}"
         )
+    for name in config.evaluation.baselines:
+        baseline(config.env, name)
 
 
 def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
@@ -368,9 +376,3 @@ def _reporter(bar: Any, headline: str) -> Callable[[int, float | None], None]:
         bar.update(step - bar.n)
 
     return report
-
-
-def _draw(config: TrainConfig, results: Sequence[RunResult]) -> None:
-    curves = {r.seed: r.curve for r in results}
-    title = f"{config.env}, {config.algorithm}"
-    learning_curve(results[0].figure, curves, results[0].score, title)

@@ -92,7 +92,7 @@ class Display(AbstractContextManager["Display"]):
 
 
 def board_table(board: Board) -> Table:
-    """One board as a rich table: the headline, the costs (lower is better), the times.
+    """One board as a rich table of at most 80 columns: headline, unitless costs, times.
 
     The other scores and the intervals of the normalised one are on the page and in the rows.
     """
@@ -101,46 +101,61 @@ def board_table(board: Board) -> Table:
 
     headline = board.headline
     factor, unit = prefix_of(max(abs(row.score.value) for row in board.rows), headline.unit)
-    title = f"{board.task.env_id}: {headline.name}, {board.task.episodes} episodes"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(
+        title=f"{board.task.env_id}: {headline.name}, {board.task.episodes} episodes",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+    )
     table.add_column("policy", no_wrap=True)
-    table.add_column("sees")
+    table.add_column("sees", no_wrap=True)
     table.add_column(unit or headline.unit, justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("normalised", justify="right")
+    table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_column("norm.", justify="right", no_wrap=True)
     for score in costs(board):
-        shown = f" ({score.unit})" if score.unit not in ("", "1") else ""
-        table.add_column(score.name.replace("_", " ") + shown, justify="right")
-    table.add_column("decide (µs)", justify="right")
-    table.add_column("step (µs)", justify="right")
+        table.add_column(score.name.replace("_", " "), justify="right", min_width=7)
+    table.add_column("decide µs", justify="right", min_width=6)
+    table.add_column("step µs", justify="right", min_width=5)
     for row in board.rows:
         table.add_row(*_cells(board, row, factor))
     return table
 
 
 def costs(board: Board) -> list[ScoreSpec]:
-    """The secondary scores of which less is better."""
-    return [score for score in board.task.scores[1:] if not score.higher_is_better]
+    """The secondary scores of which less is better and that are shares or counts."""
+    return [s for s in board.task.scores[1:] if not s.higher_is_better and s.unit in ("", "1")]
 
 
 def _cells(board: Board, row: BoardRow, factor: float) -> list[str]:
     score = Interval(*(v / factor for v in row.score))
-    seeds = f" ({len(row.training_seeds)} seeds)" if row.training_seeds else ""
+    seeds = f" x{len(row.training_seeds)}" if row.training_seeds else ""
+    sees = {"observation": "obs"}.get(row.policy.sees, row.policy.sees)
     return [
         row.policy.name + seeds,
-        row.policy.sees,
+        sees,
         f"{score.value:.4g}",
-        f"{score.low:.4g} to {score.high:.4g}",
-        "-" if row.normalised is None else number(round(row.normalised.value, 3)),
-        *(number(row.others[cost.name]) for cost in costs(board)),
-        f"{row.decision_s * 1e6:.3g}",
-        f"{row.step_s * 1e6:.3g}",
+        f"{score.low:.4g}–{score.high:.4g}",
+        "-" if row.normalised is None else f"{row.normalised.value:.2f}",
+        *(number(row.others[cost.name], 2) for cost in costs(board)),
+        number(row.decision_s * 1e6, 3),
+        number(row.step_s * 1e6, 3),
     ]
 
 
-def number(value: float) -> str:
-    """A number as a person reads it; a dash where it has no value."""
-    return "-" if not math.isfinite(value) else f"{value:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """A number as a person reads it, without exponent where it can be; a dash if it has no value.
+
+    Args:
+        value: any.
+        digits: significant ones.
+    """
+    if not math.isfinite(value):
+        return "-"
+    if value == 0.0 or 1e-4 <= abs(value) < 1e6:
+        places = 0 if value == 0.0 else max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+        return f"{value:.{places}f}"
+    return f"{value:.{digits - 1}e}"
 
 
 def footnote(board: Board) -> str:
@@ -150,7 +165,8 @@ def footnote(board: Board) -> str:
     where = f"row seeds {task.first_seed} to {last}, {task.horizon or 'no limit of'} steps each"
     return (
         f"{board.headline.name} is a ratio of sums over all episodes; intervals: paired bootstrap "
-        f"over common episodes ({where}). normalised: 0 = {task.random}, 1 = {task.reference}. "
+        f"over common episodes ({where}). norm.: 0 = {task.random}, 1 = {task.reference}. "
         "Times are per row of a batch: decide is the policy, step the environment (where a solver "
-        "in the step sits)."
+        "in the step sits). obs: sees the observation only; model: the present state of the model "
+        "too; x3: three training seeds."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +167,12 @@ def test_a_benchmark_stores_rows_prints_the_table_and_resumes(
     assert again[:2] == first
     text = capsys.readouterr().out
     assert "energy_efficiency_bit_per_j" in text
-    assert "normalised" in text
+    assert "norm.: 0 = random, 1 = ao" in " ".join(text.split())
     rows = [line.split() for line in text.splitlines()]
     by_name = {row[0]: row for row in rows if row and row[0] in names}
     assert set(by_name) == set(names)
-    assert by_name["ao"][6] == "1"  # policy, sees, score, low, to, high, normalised
-    assert by_name["random"][6] == "0"
+    assert by_name["ao"][4] == "1.00"  # policy, sees, score, interval, normalised
+    assert by_name["random"][4] == "0.00"
 
 
 def test_a_stored_row_is_played_again_to_the_last_bit(tmp_path: Path) -> None:
@@ -208,3 +209,27 @@ def test_every_environment_has_a_board(id: str) -> None:
     for name in names:
         assert find_player(id, name).members
     assert reference_of(id) in names
+
+
+def test_the_table_fits_80_columns_uncut() -> None:
+    from rich.console import Console
+
+    from sixgym.leaderboard.board import make_board
+    from sixgym.leaderboard.table import board_table
+
+    rows = [evaluate(SELECT, name, **SHORT) for name in ("order_ascending", "random", "only_order")]
+    stream = io.StringIO()
+    Console(width=80, file=stream).print(board_table(make_board(rows)))
+    text = stream.getvalue()
+    assert "order_ascending" in text
+    assert "\u2026" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0"), (6.2e-4, "0.000620"), (4504.4, "4504"), (2.3e7, "2.30e+07"), (np.nan, "-")],
+)
+def test_numbers_read_plainly(value: float, shown: str) -> None:
+    from sixgym.leaderboard.table import number
+
+    assert number(value, 3) == shown

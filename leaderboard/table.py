@@ -88,7 +88,7 @@ class Display(AbstractContextManager["Display"]):
         self._stop()
         for board in make_boards(results):
             self._console.print(board_table(board))
-            self._console.print(footnote(board), style="dim")
+            self._console.print(f"{footnote(board)} {ABBREVIATIONS}", style="dim")
 
 
 def board_table(board: Board) -> Table:
@@ -159,14 +159,20 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def footnote(board: Board) -> str:
-    """How to read the table."""
+    """How to read the numbers."""
     task = board.task
     last = task.first_seed + task.episodes - 1
     where = f"row seeds {task.first_seed} to {last}, {task.horizon or 'no limit of'} steps each"
     return (
         f"{board.headline.name} is a ratio of sums over all episodes; intervals: paired bootstrap "
-        f"over common episodes ({where}). norm.: 0 = {task.random}, 1 = {task.reference}. "
+        f"over common episodes ({where}). Normalised: 0 = {task.random}, 1 = {task.reference}. "
         "Times are per row of a batch: decide is the policy, step the environment (where a solver "
-        "in the step sits). obs: sees the observation only; model: the present state of the model "
-        "too; x3: three training seeds."
+        "in the step sits)."
     )
+
+
+ABBREVIATIONS = (
+    "norm.: normalised; obs: sees the observation only; model: the present state of the model too; "
+    "x3: three training seeds."
+)
+"""What the narrow table shortens."""

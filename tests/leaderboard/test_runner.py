@@ -167,7 +167,7 @@ def test_a_benchmark_stores_rows_prints_the_table_and_resumes(
     assert again[:2] == first
     text = capsys.readouterr().out
     assert "energy_efficiency_bit_per_j" in text
-    assert "norm.: 0 = random, 1 = ao" in " ".join(text.split())
+    assert "Normalised: 0 = random, 1 = ao" in " ".join(text.split())
     rows = [line.split() for line in text.splitlines()]
     by_name = {row[0]: row for row in rows if row and row[0] in names}
     assert set(by_name) == set(names)

@@ -70,7 +70,7 @@ def test_the_page_holds_every_row_with_its_command(rows: Path, tmp_path: Path) -
         )
         assert command in text
     assert f"sixgym benchmark --env {SELECT} --episodes 4" in text
-    assert len([tag for tag, _ in reader.tags if tag == "circle"]) == 3
+    assert len([1 for _, a in reader.tags if a.get("class") == "value"]) == 3
     assert "Acts in sixgym/RisNoma-v0" in text
 
 

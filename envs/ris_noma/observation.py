@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sixgym.envs.backend.access import (
     capped_walk,
-    decode_position,
     descending_gain_order,
     time_on_air,
 )
@@ -35,13 +34,11 @@ from sixgym.envs.ris_noma.physics import (
     compute_energy,
     estimate,
     fixed_power_rate,
-    gain_of,
     hops,
     load_of,
     mean_gains,
     needed_power,
     reflection,
-    true_air,
 )
 from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RHO, VOLUME, State
 
@@ -94,6 +91,7 @@ class Observer:
         self.shared_limit = torch.tensor(limits, dtype=model.dtype, device=model.device)
         slots = torch.arange(1, model.window + 1, dtype=model.dtype, device=model.device)
         self.per_slot = slots.reciprocal()
+        self.places = torch.arange(model.users, dtype=model.dtype, device=model.device)
         self.power_floor = model.constant(POWER_FLOOR)
         self.per_energy_unit = model.constant(1.0 / ENERGY_UNIT_J)
         self.per_cap = model.constant(1.0 / p.max_power_w)
@@ -110,18 +108,19 @@ class Observer:
         model, users = self.model, state.users
         volume, rho, queue = users[..., VOLUME], users[..., RHO], users[..., QUEUE]
         backlog = users[..., BUCKETS:]
-        air, gain, bound = self._air_and_bound(state)
+        air, gain, aligned = self._air(state)
         load = load_of(model, rho)
         planned = applied_volume(model, backlog, volume, load)
         bits = torch.addcmul(queue, rho, planned)
         compute = compute_energy(model, planned, load)
         effort, transmit = self._transmission(state, air, bits)
         orders = torch.stack([state.order, descending_gain_order(gain)], 1)
-        place, rank = decode_position(orders).to(gain.dtype).unbind(1)
+        places = torch.empty(orders.shape, dtype=gain.dtype, device=gain.device)
+        place, rank = places.scatter(-1, orders, self.places.expand(orders.shape)).unbind(1)
         log_gain = torch.log(gain)
         columns = [
             log_gain,
-            log_gain - torch.log(bound),
+            torch.sub(log_gain, torch.log(aligned), alpha=2.0),
             (backlog.cumsum(-1) * self.per_slot).amax(-1),
             planned,
             volume,
@@ -134,7 +133,8 @@ class Observer:
         ]
         features = torch.cat([torch.stack(columns, -1), backlog], -1)
         features = torch.addcmul(self.offset, features, self.weight)
-        energy = compute.sum(-1) + transmit + model.static_energy_j
+        # Summed over all users, so that it does not matter that one part is in decoding order.
+        energy = (compute + transmit).sum(-1) + model.static_energy_j
         energy = torch.log1p(energy * self.per_energy_unit).unsqueeze(-1)
         shared = torch.cat([state.clock[:, :3], energy, state.clock[:, 3:]], -1)
         shared = torch.minimum(shared * self.shared_weight, self.shared_limit)
@@ -143,36 +143,30 @@ class Observer:
             parts += self._links(state)
         return torch.cat(parts, -1).clamp(-LIMIT, LIMIT).to(torch.float32)
 
-    def _air_and_bound(self, state: State) -> tuple[Air, Tensor, Tensor]:
-        """The air, gains, and gains of surfaces aligned to each user alone; gains above 0."""
-        model, surface = self.model, reflection(state.surface)
+    def _air(self, state: State) -> tuple[Air, Tensor, Tensor]:
+        """The air, its gains, and amplitudes of surfaces aligned to each user alone."""
+        model = self.model
+        if model.hears_gains:
+            gain, aligned = state.heard.unbind(-1)
+            gain = gain.clamp_min(TINY)
+            return gain, gain, aligned
+        surface = reflection(state.surface)
         if model.error_links:
             seen = estimate(model, state.links)
             channel = effective_channel(seen.direct, seen.cascaded, surface)
             bound = alignment_bound(seen.direct, seen.cascaded)
-        elif model.antennas > 1:
+        else:
             true = hops(model, state.links)
             channel = effective_channel_of_hops(true.direct, true.user_ris, true.ris_ap, surface)
             bound = alignment_bound_of_hops(true.direct, true.user_ris, true.ris_ap)
-        else:
-            gain = true_air(model, state.links, state.surface)
-            assert isinstance(gain, Tensor)
-            gain = gain.clamp_min(TINY)
-            return gain, gain, self._single_antenna_bound(state).clamp_min(TINY)
         gain = norm2(channel).clamp_min(TINY)
-        air = gain if model.antennas == 1 else channel
-        return air, gain, bound.clamp_min(TINY)
-
-    def _single_antenna_bound(self, state: State) -> Tensor:
-        """``(|d| + sum |r| |G|)^2``, (rows, users); all moduli are taken at once."""
-        model = self.model
-        modulus = gain_of(Complex(*state.links.unbind(1))).sqrt()
-        direct, ris_ap, user_ris = modulus.split_with_sizes(model.link_sizes, -1)
-        paths = user_ris.view(len(user_ris), model.users, model.elements) * ris_ap.unsqueeze(1)
-        return (direct + paths.sum(-1)).square()
+        return gain if model.antennas == 1 else channel, gain, bound.sqrt()
 
     def _transmission(self, state: State, air: Air, bits: Tensor) -> tuple[Tensor, Tensor]:
-        """Uncapped power over the cap (or share of the phase), (rows, users), and E_tx, (rows,)."""
+        """Uncapped power over the cap (or share of the phase), and E_tx, (rows, users).
+
+        The energies may be in decoding order.
+        """
         model, p = self.model, self.model.params
         if isinstance(air, Tensor) and not model.fixed_power:
             return self._single_antenna_transmission(state.order, air, bits)
@@ -180,12 +174,12 @@ class Observer:
         if model.fixed_power:
             rate = fixed_power_rate(model, channel, bits, state.order)
             share = bits / (rate * model.transmit_s).clamp_min(TINY)
-            on_air = time_on_air(bits, rate, model.transmit_s).sum(-1)
+            on_air = time_on_air(bits, rate, model.transmit_s)
             return share, on_air * (p.fixed_power_w / p.amplifier_efficiency)
         power = needed_power(model, channel, bits, state.order, p.max_power_w).power_w
         wide = needed_power(model, double_precision(channel), bits.double(), state.order, math.inf)
         ratio = (wide.power_w / p.max_power_w).clamp_max(HUGE).to(bits.dtype)
-        return ratio, power.sum(-1) * (model.transmit_s / p.amplifier_efficiency)
+        return ratio, power * (model.transmit_s / p.amplifier_efficiency)
 
     def _single_antenna_transmission(
         self, order: Tensor, gain: Tensor, bits: Tensor
@@ -197,7 +191,7 @@ class Observer:
         received, _ = capped_walk(target, quality * self.caps)
         power, wide = (received / quality).unbind(-1)
         ratio = torch.empty_like(wide).scatter(-1, order, wide * self.per_cap)
-        return ratio, power.sum(-1) * model.amplifier_s
+        return ratio, power * model.amplifier_s
 
     def _links(self, state: State) -> list[Tensor]:
         """Re and im of direct, then of cascaded links, over their root mean square."""

@@ -42,15 +42,7 @@ from sixgym.envs.backend.ris import (
     effective_channel_of_hops_single,
 )
 from sixgym.envs.ris_noma.params import RisNomaBaseParams, RisNomaSelectParams
-from sixgym.envs.ris_noma.state import (
-    BUCKETS,
-    DELIVERED,
-    QUEUE,
-    RAW,
-    SPENT,
-    Controls,
-    State,
-)
+from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RAW, Controls, State
 
 MAX_NATS = 60.0
 """Demands are capped here inside exponentials: far beyond any power, and finite in float32."""
@@ -94,6 +86,8 @@ class Model:
         self.link_sizes = [users * antennas, elements * antennas, users * elements]
         self.error_links = users * antennas * (1 + elements) if params.csi_error > 0.0 else 0
         self.num_links = sum(self.link_sizes)
+        self.hears_gains = antennas == 1 and not self.error_links
+        """Whether `State.heard` holds what the observation needs to know of the links."""
         self._place_arrays()
         # Constants of the hot path are tensors: with a Python number an operation takes twice as
         # long on a single row.
@@ -290,9 +284,9 @@ def hops(model: Model, links: Tensor) -> Hops:
 
 
 def flat_hops(model: Model, links: Tensor) -> tuple[Complex, Complex, Complex]:
-    """Direct, RIS-AP and user-RIS links as flat views of (rows, 2, links)."""
+    """Direct, RIS-AP and user-RIS links as flat views of (..., 2, links)."""
     true = links[..., : model.num_links] if model.error_links else links
-    re, im = true.unbind(1)
+    re, im = true.unbind(-2)
     direct_re, ris_ap_re, user_ris_re = re.split_with_sizes(model.link_sizes, -1)
     direct_im, ris_ap_im, user_ris_im = im.split_with_sizes(model.link_sizes, -1)
     return (
@@ -303,8 +297,8 @@ def flat_hops(model: Model, links: Tensor) -> tuple[Complex, Complex, Complex]:
 
 
 def _shape(flat: Complex, *shape: int) -> Complex:
-    rows = flat.re.shape[0]
-    return Complex(flat.re.view(rows, *shape), flat.im.view(rows, *shape))
+    whole = (*flat.re.shape[:-1], *shape)
+    return Complex(flat.re.view(whole), flat.im.view(whole))
 
 
 def estimate(model: Model, links: Tensor) -> Estimate:
@@ -323,7 +317,8 @@ def estimate(model: Model, links: Tensor) -> Estimate:
 
 def reflection(surface: Tensor) -> Complex:
     """The coefficients v of (rows, 2, elements)."""
-    return Complex(*surface.unbind(1))
+    re, im = surface.unbind(1)
+    return Complex(re, im)
 
 
 def true_channel(model: Model, links: Tensor, surface: Tensor) -> Complex:
@@ -336,9 +331,23 @@ def true_air(model: Model, links: Tensor, surface: Tensor) -> Air:
     """What `serve` wants to know of the true channel: gains where one antenna listens."""
     if model.antennas > 1:
         return true_channel(model, links, surface)
+    return single_antenna_gain(model, links, surface)
+
+
+def single_antenna_gain(model: Model, links: Tensor, surface: Tensor) -> Tensor:
+    """True gains over the noise, (..., rows, users), of links (..., rows, 2, links)."""
     direct, ris_ap, user_ris = flat_hops(model, links)
     paths = _shape(user_ris, model.users, model.elements)
     return gain_of(effective_channel_of_hops_single(direct, paths, ris_ap, reflection(surface)))
+
+
+def aligned_amplitude(model: Model, links: Tensor) -> Tensor:
+    """``|d| + sum |r| |G|`` for one antenna, (rows, users); all moduli are taken at once."""
+    re, im = links.unbind(1)
+    modulus = gain_of(Complex(re, im)).sqrt()
+    direct, ris_ap, user_ris = modulus.split_with_sizes(model.link_sizes, -1)
+    paths = user_ris.view(len(user_ris), model.users, model.elements) * ris_ap.unsqueeze(1)
+    return direct + paths.sum(-1)
 
 
 def gain_of(channel: Complex) -> Tensor:
@@ -534,23 +543,14 @@ def serve(model: Model, state: State, controls: Controls, air: Air) -> Slot:
     )
 
 
-def next_users(state: State, controls: Controls, slot: Slot, arrivals: Tensor) -> Tensor:
+def next_users(controls: Controls, slot: Slot, arrivals: Tensor) -> Tensor:
     """`State.users` after a slot: the clock of the buckets moves on and new data joins.
 
     Args:
-        state: before the slot.
         controls: what the users hold from now on.
         slot: what the slot did.
         arrivals: (rows, users) raw bits.
     """
-    spent = slot.transmit_j + slot.compute_j
-    columns = [
-        controls.volume_bits,
-        controls.rho,
-        slot.queue_bits,
-        slot.raw_bits,
-        state.users[..., DELIVERED] + slot.useful_bits,
-        state.users[..., SPENT] + spent,
-    ]
+    columns = [controls.volume_bits, controls.rho, slot.queue_bits, slot.raw_bits]
     later = slot.backlog_bits[..., 1:]
     return torch.cat([torch.stack(columns, -1), later, arrivals.unsqueeze(-1)], -1)

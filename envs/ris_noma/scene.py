@@ -14,7 +14,7 @@ import torch
 
 from sixgym.envs.core.render import GRID, INK, MUTED, PALETTE, Canvas, Color, Point
 from sixgym.envs.ris_noma.physics import Model, gain_of, serve, true_air, true_channel
-from sixgym.envs.ris_noma.state import DELIVERED, SPENT, State
+from sixgym.envs.ris_noma.state import COMPUTE, TRANSMIT, USEFUL, State
 
 MAP = ((8.0, 34.0), (286.0, 160.0))
 """Corner and size of the map, pixels."""
@@ -65,8 +65,8 @@ def view_of(model: Model, state: State, row: int) -> View:
     one = State(*(leaf[row : row + 1] for leaf in state))
     slot = serve(model, one, one.controls, true_air(model, one.links, one.surface))
     gain = gain_of(true_channel(model, one.links, one.surface)).sum(-1).clamp_min(1e-30)
-    energy = one.users[..., SPENT].sum() + one.slot * model.static_j
-    delivered = one.users[..., DELIVERED].sum()
+    energy = one.totals[0, [TRANSMIT, COMPUTE]].sum() + one.slot * model.static_j
+    delivered = one.totals[0, USEFUL]
     return View(
         positions=one.position_m[0].tolist(),
         gains_db=(10.0 * torch.log10(gain))[0].tolist(),

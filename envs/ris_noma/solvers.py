@@ -140,7 +140,7 @@ def preview(model: Model, state: State) -> tuple[State, Slot]:
     air = norm2(channel) if model.antennas == 1 else channel
     controls = state.controls
     slot = serve(model, state, controls, air)
-    users = next_users(state, controls, slot, torch.zeros_like(slot.queue_bits))
+    users = next_users(controls, slot, torch.zeros_like(slot.queue_bits))
     return state._replace(users=users), slot
 
 

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-VOLUME, RHO, QUEUE, RAW, DELIVERED, SPENT, BUCKETS = range(7)
+VOLUME, RHO, QUEUE, RAW, BUCKETS = range(5)
 """Columns of `State.users`; the buckets are the last `window` columns."""
+DELIVERED, USEFUL, DROPPED, ARRIVED, TRANSMIT, COMPUTE = range(6)
+"""Columns of `State.totals`."""
 EXTRACTION, SURFACE, ORDER, NOOP = range(4)
 """The blocks, and the action of `sixgym/RisNomaSelect-v0` that chooses none."""
 
@@ -42,9 +44,8 @@ class State(NamedTuple):
     scatter: Tensor
     """(rows, links) root mean square amplitude of their scattered part."""
     users: Tensor
-    """(rows, users, 6 + window): held volume (bit), held factor, semantic queue (bit), its raw
-    equivalent (bit), useful bits delivered and energy spent (J) so far, then the raw backlog by
-    slots left to live (bit)."""
+    """(rows, users, 4 + window): held volume (bit), held factor, semantic queue (bit), its raw
+    equivalent (bit), then the raw backlog by slots left to live (bit)."""
     position_m: Tensor
     """(rows, users, 2) position of the users, fixed in an episode."""
     surface: Tensor
@@ -53,6 +54,13 @@ class State(NamedTuple):
     """(rows, users) int64, held decoding order."""
     clock: Tensor
     """(rows, 4): slots since extraction, surface and order were last set, slot of the episode."""
+    totals: Tensor
+    """(rows, 6) sums over the episode: bits delivered, useful, dropped and arrived (the first
+    arrivals not among them), transmit and compute energy (J)."""
+    heard: Tensor
+    """(rows, users, 2) derived from links and surface for the observation: gain over the noise, and
+    amplitude that a surface aligned to this user alone would give. Without columns where the
+    observation works on estimates or on several antennas."""
 
     @property
     def volume_bits(self) -> Tensor:

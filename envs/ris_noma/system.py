@@ -30,15 +30,17 @@ from sixgym.envs.ris_noma.params import (
 from sixgym.envs.ris_noma.physics import (
     Model,
     Slot,
+    aligned_amplitude,
     evolve_links,
     link_statistics,
     next_users,
     serve,
+    single_antenna_gain,
     true_air,
 )
 from sixgym.envs.ris_noma.scene import draw_scene
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
-from sixgym.envs.ris_noma.state import BUCKETS, DELIVERED, NOOP, SPENT, Controls, State
+from sixgym.envs.ris_noma.state import BUCKETS, COMPUTE, NOOP, TRANSMIT, USEFUL, Controls, State
 
 if TYPE_CHECKING:
     from sixgym.envs.core.render import Canvas
@@ -177,10 +179,15 @@ class RisNomaBase(System[P, State]):
             surface=surface_of(model, (2.0 * noise["controls"] - 1.0) * math.pi),
             order=identity.repeat(rows, 1),
             clock=clock.repeat(rows, 1),
+            totals=torch.zeros(rows, 6, dtype=self.dtype, device=self.device),
+            heard=torch.zeros(rows, model.users, 0, dtype=self.dtype, device=self.device),
         )
         if p.init == "ao":
-            return with_controls(state, solve_ao(model, state, rounds=1))
-        return state
+            state = with_controls(state, solve_ao(model, state, rounds=1))
+        if not model.hears_gains:
+            return state
+        gain = single_antenna_gain(model, links, state.surface)
+        return state._replace(heard=torch.stack([gain, aligned_amplitude(model, links)], -1))
 
     def observe(self, state: State) -> Tensor:
         """Features of the held controls on the current channel; see `Observer`."""
@@ -210,18 +217,30 @@ class RisNomaBase(System[P, State]):
             block: (rows,) what was set, for the diagnostics; None is everything.
         """
         model = self.model
-        slot = serve(model, state, controls, true_air(model, state.links, controls.surface))
+        links = evolve_links(model, state, self._innovation(noise))
+        heard = state.heard
+        if model.hears_gains:
+            # This slot's gains, and those that the next observation shows, in one pass.
+            both = torch.stack([state.links, links])
+            air, later = single_antenna_gain(model, both, controls.surface).unbind(0)
+            heard = torch.stack([later, aligned_amplitude(model, links)], -1)
+            slot = serve(model, state, controls, air)
+        else:
+            slot = serve(model, state, controls, true_air(model, state.links, controls.surface))
         arrivals = self._arrivals(noise)
-        metrics = self._account(slot, arrivals, ops)
+        sums = self._sums(slot, arrivals)
+        metrics = self._account(sums, ops)
         new = State(
-            links=evolve_links(model, state, self._innovation(noise)),
+            links=links,
             los=state.los,
             scatter=state.scatter,
-            users=next_users(state, controls, slot, arrivals),
+            users=next_users(controls, slot, arrivals),
             position_m=state.position_m,
             surface=controls.surface,
             order=controls.order,
             clock=clock,
+            totals=state.totals + sums,
+            heard=heard,
         )
         if self.info_level > 0:
             metrics |= self._diagnose(slot, new, block)
@@ -248,8 +267,9 @@ class RisNomaBase(System[P, State]):
         size = torch.addcmul(self._least_task, uniform, self._task_slope)
         return torch.where(uniform < self._busy, size, self.model.zero)
 
-    def _account(self, slot: Slot, arrivals: Tensor, ops: Tensor) -> dict[str, Tensor]:
-        """The level-0 metrics."""
+    @staticmethod
+    def _sums(slot: Slot, arrivals: Tensor) -> Tensor:
+        """(rows, 6) what the slot did, over all users, in the columns of `State.totals`."""
         parts = [
             slot.delivered_bits,
             slot.useful_bits,
@@ -258,9 +278,11 @@ class RisNomaBase(System[P, State]):
             slot.transmit_j,
             slot.compute_j,
         ]
-        delivered, useful, dropped, arrived, transmit, compute = (
-            torch.stack(parts, 0).sum(-1).unbind(0)
-        )
+        return torch.stack(parts, 1).sum(-1)
+
+    def _account(self, sums: Tensor, ops: Tensor) -> dict[str, Tensor]:
+        """The level-0 metrics."""
+        delivered, useful, dropped, arrived, transmit, compute = sums.unbind(1)
         energy = transmit + compute + self.model.static_energy_j
         return {
             "delivered_bits": delivered,
@@ -286,9 +308,8 @@ class RisNomaBase(System[P, State]):
 
     def _diagnose(self, slot: Slot, new: State, block: Tensor | None) -> dict[str, Tensor]:
         """The level-1 metrics."""
-        static = new.slot * self.model.static_j
-        energy = new.users[..., SPENT].sum(-1) + static
-        useful = new.users[..., DELIVERED].sum(-1)
+        energy = new.totals[:, [TRANSMIT, COMPUTE]].sum(-1) + new.slot * self.model.static_j
+        useful = new.totals[:, USEFUL]
         return {
             "power_w": slot.power_w,
             "rho": new.rho,

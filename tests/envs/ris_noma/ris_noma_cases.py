@@ -49,7 +49,7 @@ def state_without_ris(
     assert model.elements == 0
     assert model.antennas == 1
     links = torch.stack([channel_of(gains).re[..., 0], torch.zeros(1, len(gains), dtype=F64)], 1)
-    held = torch.tensor([[volume, rho, 0.0, 0.0, 0.0, 0.0]], dtype=F64)
+    held = torch.tensor([[volume, rho, 0.0, 0.0]], dtype=F64)
     users = torch.cat([held.expand(len(gains), -1), torch.tensor(buckets, dtype=F64)], -1)
     return State(
         links=links,
@@ -60,6 +60,8 @@ def state_without_ris(
         surface=torch.zeros(1, 2, 0, dtype=F64),
         order=torch.tensor([list(order or range(len(gains)))]),
         clock=torch.zeros(1, 4, dtype=F64),
+        totals=torch.zeros(1, 6, dtype=F64),
+        heard=torch.zeros(1, len(gains), 0, dtype=F64),
     )
 
 

@@ -215,7 +215,7 @@ def test_idle_users_still_get_a_surface() -> None:
     rows.start(seeds=torch.arange(8))
     users = rows.state.users.clone()
     users[..., 2:4] = 0.0
-    users[..., 6:] = 0.0
+    users[..., 4:] = 0.0
     state = rows.state._replace(users=users)
     assert demand(system.model, state).abs().max() == 0
     surface = solve_ris(system.model, state).surface
@@ -538,7 +538,7 @@ def test_solvers_stay_finite_where_the_backlog_is_huge(rho: float) -> None:
     users[..., 0] = 2.4e5
     users[..., 1] = rho
     users[..., 2] = users[..., 3] = 6e4
-    users[..., 6:] = 6e4
+    users[..., 4:] = 6e4
     state = rows.state._replace(users=users)
     assert (system.model.beta * demand(system.model, state)).sum(-1).max() > (
         100 if rho == 1 else 30

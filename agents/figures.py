@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from sixgym.agents.evaluate import Point
 from sixgym.envs.core.system import Score
@@ -29,9 +30,9 @@ def learning_curve(
     """
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
-    for axes, key, label in (
-        (panels[0], score.name, f"{score.name} [{score.unit}]"),
-        (panels[1], "mean_return", "mean return"),
+    for axes, key, label, unit in (
+        (panels[0], score.name, score.name, "" if score.unit == "1" else score.unit),
+        (panels[1], "mean_return", "mean return", ""),
     ):
         for seed, curve in sorted(curves.items()):
             points = [(p["step"], p[key]) for p in curve if p[key] is not None]
@@ -40,6 +41,8 @@ def learning_curve(
         for i, (name, level) in enumerate(levels):
             axes.axhline(level, color=f"C{len(curves) + i}", linestyle="--", label=name)
         axes.set_xlabel("environment steps")
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.yaxis.set_major_formatter(EngFormatter(unit))
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize="small")

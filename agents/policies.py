@@ -351,10 +351,11 @@ def save_policy(
         sha256=hashlib.sha256(data).hexdigest(),
         about=about or {},
     )
-    weights.write_bytes(data)
-    card_path.write_text(
-        json.dumps(card.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
+    for target, content in ((weights, data), (card_path, text.encode())):
+        scratch = target.with_name(target.name + ".tmp")
+        scratch.write_bytes(content)
+        scratch.replace(target)
     return weights
 
 

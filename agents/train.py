@@ -50,7 +50,8 @@ IDENTITY = (
     "normalize",
     "evaluation",
 )
-"""Fields that must be the same for a checkpoint to be continued: all that decide its numbers."""
+"""Fields that must be the same for a checkpoint to be continued: all that decide its numbers
+(the baselines of ``evaluation`` do not)."""
 
 
 class RunResult(NamedTuple):
@@ -312,6 +313,7 @@ def _train_seed(
 
 def _identity(config: TrainConfig, seed: int) -> dict[str, Any]:
     plain = config.plain()
+    del plain["evaluation"]["baselines"]
     return {"seed": seed} | {key: plain[key] for key in IDENTITY}
 
 

@@ -21,6 +21,12 @@ class PowerCutError(Exception):
     """What interrupts a training in these tests."""
 
 
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The learning curve takes half of the time of such small trainings."""
+    monkeypatch.setattr("sixgym.agents.train.learning_curve", lambda path, *_: path)
+
+
 def cut(monkeypatch: pytest.MonkeyPatch, at_step: int, run: Any) -> None:
     """Run something that is cut off in the middle of the rollout that reaches a step."""
 
@@ -92,6 +98,20 @@ def test_resumed_training_keeps_normalisation_and_schedules(
     cut(monkeypatch, 170, lambda: train(config, output=tmp_path / "cut", resume=True))
     (resumed,) = train(config, output=tmp_path / "cut", resume=True)
     assert_same(whole, resumed)
+
+
+def test_tensorboard_hides_what_the_cut_run_wrote_after_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = small("ppo", checkpoint={"every": 64}, evaluation={"every": 32, "episodes": 2})
+    cut(monkeypatch, 120, lambda: train(config, output=tmp_path))  # saved at 64, evaluated at 96
+    (resumed,) = train(config, output=tmp_path, resume=True)
+    events = EventAccumulator(str(resumed.folder / "tensorboard"))
+    events.Reload()
+    steps = [event.step for event in events.Scalars("eval/return")]
+    assert steps == [point["step"] for point in resumed.curve] == [32 * n for n in range(7)]
 
 
 def test_run_cut_before_its_first_checkpoint_starts_afresh(

@@ -105,7 +105,7 @@ class SixgymEnv(gym.Env[Any, Any]):
         """The info of a reset: the keys and shapes of a step's, all zero."""
         info: dict[str, Any] = dict.fromkeys(self.rows.metric_names, 0.0)
         for metric in self.system.metrics_up_to(self.system.info_level):
-            if metric.level > 0:
+            if metric.name not in info:
                 info[metric.name] = torch.zeros(metric.shape, dtype=self.system.dtype).numpy()
         return info
 

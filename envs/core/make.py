@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from sixgym.envs.core.errors import OptionsError
+from sixgym.envs.core.game import Game, Joint
 from sixgym.envs.core.gym_view import SixgymEnv
 from sixgym.envs.core.registry import load_system
 from sixgym.envs.core.system import System
@@ -22,6 +23,7 @@ def make_system(
     dtype: str = "float32",
     device: str = "cpu",
     info_level: int = 0,
+    joint: Joint | None = None,
     **params: Any,
 ) -> System[Any, Any]:
     """A system from its class and plain arguments.
@@ -32,12 +34,13 @@ def make_system(
         dtype: ``"float32"`` or ``"float64"``, of the physics.
         device: a torch device.
         info_level: 0: reward terms and costs in ``info``; 1: diagnostics too.
+        joint: of games only: how one controller sees and moves all agents, see `Game`.
         **params: parameters to replace.
 
     Raises:
         ParamsError: a parameter is unknown, of the wrong type or out of range.
         UnknownIdError: no such preset.
-        OptionsError: a wrong dtype, device or info level.
+        OptionsError: a wrong dtype, device or info level; ``joint`` for what is no game.
     """
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise OptionsError(f"dtype={dtype!r}: allowed: {', '.join(map(repr, _DTYPES))}")
@@ -51,7 +54,10 @@ def make_system(
         raise OptionsError(f"device={device!r}: not available here: {reason}") from None
     cls = load_system(system) if isinstance(system, str) else system
     values = cls.params_type.create(preset, **params)
-    return cls(values, dtype=_DTYPES[dtype], device=where, info_level=info_level)
+    options: dict[str, Any] = {} if joint is None else {"joint": joint}
+    if options and not issubclass(cls, Game):
+        raise OptionsError(f"joint={joint!r}: {cls.__name__} is not a game; allowed: None")
+    return cls(values, dtype=_DTYPES[dtype], device=where, info_level=info_level, **options)
 
 
 def make_env(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MAKE = "sixgym.envs.core.make:make_env"
 _MAKE_VECTOR = "sixgym.envs.core.make:make_vector_env"
+_VIEWS = "sixgym.envs.core.pettingzoo_view"
 _ENTRIES: dict[str, Entry] = {}
 
 
@@ -92,16 +93,20 @@ def register(
         kwargs={"system": path},
     )
     if is_game:
-        _register_game(id, path)
+        _register_game(id, path, max_episode_steps)
     _ENTRIES[id] = entry
     return entry
 
 
-def _register_game(id: str, path: str) -> None:
-    """PettingZoo's registry warns on repeats, so look first."""
-    from sixgym.envs.core.pettingzoo_view import register_parallel
+def _register_game(id: str, path: str, max_episode_steps: int | None) -> None:
+    """PettingZoo's two registries; they warn on repeats, so an old entry goes first."""
+    from pettingzoo.env_registry import registration
 
-    register_parallel(id, path)
+    kwargs = {"system": path, "max_episode_steps": max_episode_steps, "name": id}
+    registries = {"aec": registration.aec_registry, "parallel": registration.parallel_registry}
+    for kind, maker in (("aec", "env"), ("parallel", "parallel_env")):
+        registries[kind].pop(id, None)
+        registration.register(kind, id, f"{_VIEWS}:{maker}", kwargs=kwargs)
 
 
 def entries() -> list[Entry]:

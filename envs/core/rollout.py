@@ -211,7 +211,7 @@ def _play(
     """One episode in each row of one batch."""
     rows, used = env.num_envs, len(seeds)
     padded = np.concatenate([seeds, np.full(rows - used, seeds[-1])])
-    names = [metric.name for metric in env.system.metrics if metric.level == 0]
+    names = env.rows.metric_names
     reward, length = np.zeros(rows), np.zeros(rows, dtype=np.int64)
     ended_by_system, active = np.zeros(rows, dtype=bool), np.ones(rows, dtype=bool)
     sums = {name: np.zeros(rows) for name in names}

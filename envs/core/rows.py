@@ -33,9 +33,9 @@ class Outcome(NamedTuple):
     truncated: Tensor
     """(rows,) bool: the time limit was reached in this step."""
     metrics: Tensor
-    """(rows, number of level-0 metrics) in the order of ``system.metrics``."""
+    """(rows, numbers): the level-0 metrics that are one number, as in ``Rows.metric_names``."""
     diagnostics: dict[str, Tensor]
-    """Level-1 metrics by name, each (rows, *shape); empty at ``info_level`` 0."""
+    """All other metrics up to the info level by name, each (rows, *shape)."""
 
 
 class _Result(NamedTuple):
@@ -90,7 +90,7 @@ class Rows(Generic[P, S]):
         self.num_rows = num_rows
         self.max_episode_steps = max_episode_steps
         self.compile = compile
-        self.metric_names = tuple(m.name for m in system.metrics_up_to(0))
+        self.metric_names = tuple(m.name for m in system.metrics_up_to(0) if m.shape == ())
         zero = torch.zeros(num_rows, dtype=torch.int64, device=system.device)
         self.seed = zero
         self.episode = zero.clone()

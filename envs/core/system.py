@@ -34,8 +34,9 @@ Action = Tensor | dict[str, Tensor]
 class Metric(NamedTuple):
     """A quantity of one step.
 
-    Level 0 is the reward's terms and the costs: one number a row, in every ``info``. Level 1 is
-    diagnostics, computed only when ``info_level >= 1``.
+    Level 0 is the reward's terms and the costs, in every ``info``; those that are one number a row
+    are summed over episodes and may enter a `Score`. Level 1 is diagnostics, computed only when
+    ``info_level >= 1``.
     """
 
     name: str

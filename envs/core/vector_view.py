@@ -288,7 +288,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         diagnostics = {
             m.name: like.new_zeros((self.num_envs, *m.shape))
             for m in self.system.metrics_up_to(self.system.info_level)
-            if m.level > 0
+            if m.name not in self.rows.metric_names
         }
         return self._named(zeros, diagnostics, self._everyone)
 

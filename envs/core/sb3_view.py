@@ -8,9 +8,11 @@ dictionary a row and step would cost more than the physics.
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -30,37 +32,32 @@ RENDERED_ROWS = 4
 """``render`` tiles the pictures of this many rows at most."""
 
 
-class SixgymSB3VecEnv(VecEnv):
-    """A `SixgymVectorEnv` in mode SameStep, as SB3's ``VecEnv``.
-
-    ``info["episode"]`` (r, l, t) and ``info["episode_metrics"]`` (sums of the level-0 metrics) are
-    given for rows that ended, so that no ``VecMonitor`` is needed. ``seed(k)`` selects block k of
-    the world, never the plain row seeds: training and evaluation cannot meet.
+class RowsVecEnv(VecEnv):
+    """What SB3's views of rows share: seeds by world, attributes, pictures.
 
     Args:
-        env: the rows, in autoreset mode SameStep and with NumPy output.
+        env: the rows.
         world: which range of row seeds ``seed`` selects from.
-
-    Raises:
-        OptionsError: the environment is in another mode.
+        num_envs: how many environments SB3 shall see.
+        observation_space: of one of them.
+        action_space: of one of them.
     """
 
-    def __init__(self, env: SixgymVectorEnv, *, world: World = "train") -> None:
-        if env.autoreset_mode is not AutoresetMode.SAME_STEP or env.output != "numpy":
-            raise OptionsError(
-                f"autoreset_mode={env.autoreset_mode.value!r}, output={env.output!r}: "
-                "allowed for SB3: 'SameStep', 'numpy'"
-            )
+    def __init__(
+        self,
+        env: SixgymVectorEnv,
+        world: World,
+        num_envs: int,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+    ) -> None:
         self.env = env
         self.world: World = world
         self._row_seeds: list[int] | None = None
         self._actions: Any = None
         self._started = time.time()
         self._nothing: dict[str, Any] = {}
-        self._returns = np.zeros(env.num_envs)
-        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
-        self._sums = np.zeros((env.num_envs, len(env.rows.metric_names)))
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        super().__init__(num_envs, observation_space, action_space)
         self.metadata = env.metadata
 
     def seed(self, seed: int | None = None) -> Sequence[int]:
@@ -74,64 +71,26 @@ class SixgymSB3VecEnv(VecEnv):
         """
         k = int(np.random.default_rng().integers(2**16)) if seed is None else int(seed)
         first = row_seed(self.world, k)
-        self._row_seeds = [first + i for i in range(self.num_envs)]
+        self._row_seeds = [first + i for i in range(self.env.num_envs)]
         return self._row_seeds
 
-    def reset(self) -> VecEnvObs:
-        """Begin the next episode of every row (or the first, after ``seed``)."""
+    def _begin(self) -> Any:
+        """Reset the rows: their first episode after ``seed``, the next one otherwise."""
         if self._row_seeds is None and not self.env.rows.started:
             self.seed(None)
         options = self._options[0] or None
         observation, _ = self.env.reset(seed=self._row_seeds, options=options)
         self._row_seeds = None
         self._reset_options()
-        for total in (self._returns, self._lengths, self._sums):
-            total[:] = 0
-        return observation  # type: ignore[no-any-return]
+        return observation
+
+    def _elapsed(self) -> float:
+        """Seconds since the view was made, as SB3's ``Monitor`` counts them."""
+        return round(time.time() - self._started, 6)
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
         self._actions = actions
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Advance all rows; rows that ended return the first observation of their next episode.
-
-        Raises:
-            ActionError: the actions are not in the space.
-        """
-        out, observation, _ = self.env.transition(self._actions)
-        # A copy: SB3 adds the value of a truncated state to the rewards in place.
-        rewards = out.reward.to(torch.float32, copy=True).numpy()
-        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
-        dones = terminated | truncated
-        self._returns += rewards
-        self._lengths += 1
-        self._sums += out.metrics.numpy()
-        infos = [self._nothing] * self.num_envs
-        if dones.any():
-            self._close_episodes(infos, np.flatnonzero(dones), out)
-        return to_numpy(observation), rewards, dones, infos
-
-    def _close_episodes(
-        self, infos: list[dict[str, Any]], ended: NDArray[np.int64], out: Outcome
-    ) -> None:
-        final = to_numpy(out.observation)
-        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
-        elapsed = round(time.time() - self._started, 6)
-        names = self.env.rows.metric_names
-        for i in ended.tolist():
-            infos[i] = {
-                "terminal_observation": row_of(final, i),
-                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
-                "episode": {
-                    "r": float(self._returns[i]),
-                    "l": int(self._lengths[i]),
-                    "t": elapsed,
-                },
-                "episode_metrics": dict(zip(names, self._sums[i].tolist(), strict=True)),
-            }
-        for total in (self._returns, self._lengths, self._sums):
-            total[ended] = 0
 
     def close(self) -> None:
         """Close the window, if any."""
@@ -141,7 +100,7 @@ class SixgymSB3VecEnv(VecEnv):
         """Pictures of the first rows, at most `RENDERED_ROWS`."""
         if self.render_mode != "rgb_array":
             return [None for _ in range(self.num_envs)]
-        return [self.env.render_row(i) for i in range(min(self.num_envs, RENDERED_ROWS))]
+        return [self.env.render_row(i) for i in range(min(self.env.num_envs, RENDERED_ROWS))]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute of the environment, once for each row asked for."""
@@ -163,12 +122,16 @@ class SixgymSB3VecEnv(VecEnv):
     ) -> list[Any]:
         """Call a method; ``action_masks`` is answered row by row from one tensor."""
         rows = list(self._get_indices(indices))
-        result = getattr(self.env, method_name)(*args, **kwargs)
         if method_name == "action_masks":
-            if result is None:
+            masks = self._action_masks()
+            if masks is None:
                 return [all_allowed(self.action_space) for _ in rows]
-            return [result[i] for i in rows]
-        return [result] * len(rows)
+            return [masks[i] for i in rows]
+        return [getattr(self.env, method_name)(*args, **kwargs)] * len(rows)
+
+    def _action_masks(self) -> NDArray[np.bool_] | None:
+        """(num_envs, n) bool, or None where everything is always allowed."""
+        return self.env.action_masks()
 
     def has_attr(self, attr_name: str) -> bool:
         """Whether ``get_attr`` would find it."""
@@ -205,6 +168,84 @@ class SixgymSB3VecEnv(VecEnv):
         self.env.load_state_dict(rest)
         for name, like in self._totals().items():
             like[:] = mine[name]
+
+    @abstractmethod
+    def _totals(self) -> dict[str, NDArray[Any]]:
+        """The running episode statistics by name, to be saved and written into."""
+
+
+class SixgymSB3VecEnv(RowsVecEnv):
+    """A `SixgymVectorEnv` in mode SameStep, as SB3's ``VecEnv``.
+
+    ``info["episode"]`` (r, l, t) and ``info["episode_metrics"]`` (sums of the level-0 metrics) are
+    given for rows that ended, so that no ``VecMonitor`` is needed. ``seed(k)`` selects block k of
+    the world, never the plain row seeds: training and evaluation cannot meet.
+
+    Args:
+        env: the rows, in autoreset mode SameStep and with NumPy output.
+        world: which range of row seeds ``seed`` selects from.
+
+    Raises:
+        OptionsError: the environment is in another mode.
+    """
+
+    def __init__(self, env: SixgymVectorEnv, *, world: World = "train") -> None:
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP or env.output != "numpy":
+            raise OptionsError(
+                f"autoreset_mode={env.autoreset_mode.value!r}, output={env.output!r}: "
+                "allowed for SB3: 'SameStep', 'numpy'"
+            )
+        self._returns = np.zeros(env.num_envs)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self._sums = np.zeros((env.num_envs, len(env.rows.metric_names)))
+        spaces = env.single_observation_space, env.single_action_space
+        super().__init__(env, world, env.num_envs, *spaces)
+
+    def reset(self) -> VecEnvObs:
+        """Begin the next episode of every row (or the first, after ``seed``)."""
+        for total in (self._returns, self._lengths, self._sums):
+            total[:] = 0
+        return self._begin()  # type: ignore[no-any-return]
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Advance all rows; rows that ended return the first observation of their next episode.
+
+        Raises:
+            ActionError: the actions are not in the space.
+        """
+        out, observation, _ = self.env.transition(self._actions)
+        # A copy: SB3 adds the value of a truncated state to the rewards in place.
+        rewards = out.reward.to(torch.float32, copy=True).numpy()
+        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        dones = terminated | truncated
+        self._returns += rewards
+        self._lengths += 1
+        self._sums += out.metrics.numpy()
+        infos = [self._nothing] * self.num_envs
+        if dones.any():
+            self._close_episodes(infos, np.flatnonzero(dones), out)
+        return to_numpy(observation), rewards, dones, infos
+
+    def _close_episodes(
+        self, infos: list[dict[str, Any]], ended: NDArray[np.int64], out: Outcome
+    ) -> None:
+        final = to_numpy(out.observation)
+        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        elapsed = self._elapsed()
+        names = self.env.rows.metric_names
+        for i in ended.tolist():
+            infos[i] = {
+                "terminal_observation": row_of(final, i),
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "episode": {
+                    "r": float(self._returns[i]),
+                    "l": int(self._lengths[i]),
+                    "t": elapsed,
+                },
+                "episode_metrics": dict(zip(names, self._sums[i].tolist(), strict=True)),
+            }
+        for total in (self._returns, self._lengths, self._sums):
+            total[ended] = 0
 
     def _totals(self) -> dict[str, NDArray[Any]]:
         return {"returns": self._returns, "lengths": self._lengths, "sums": self._sums}

@@ -11,6 +11,7 @@ single     the single environment: Gymnasium's checker, seeds, infos, copies, pr
 batch      the vector environment: modes, row equality, independence, save and restore
 faults     wrong actions, seeds, options, parameters and states are refused by type
 learning   Stable-Baselines3: its checker, its algorithms
+games      PettingZoo's tests, one story in all views, agents who come and go
 ========== ================================================================================
 """
 
@@ -20,11 +21,17 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sixgym.envs.core.conformance import batch, faults, learning, single
+from sixgym.envs.core.conformance import batch, faults, games, learning, single
 from sixgym.envs.core.conformance.subject import Check, Skipped, Subject
 from sixgym.envs.core.errors import UnknownIdError
 
-CHECKS: tuple[Check, ...] = (*single.CHECKS, *batch.CHECKS, *faults.CHECKS, *learning.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *single.CHECKS,
+    *batch.CHECKS,
+    *faults.CHECKS,
+    *learning.CHECKS,
+    *games.CHECKS,
+)
 """All checks, in the order in which a new system should meet them."""
 
 

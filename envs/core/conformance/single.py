@@ -88,16 +88,14 @@ def observations_and_infos(subject: Subject) -> None:
 def scores_and_metrics(subject: Subject) -> None:
     """Scores stand on level-0 metrics; metrics and parameters are described with their units."""
     system = subject.bare().system
-    known = {m.name for m in system.metrics if m.level == 0} | {"reward", "steps", "episodes"}
+    numbers = {m.name for m in system.metrics if m.level == 0 and m.shape == ()}
+    known = numbers | {"reward", "steps", "episodes"}
     require(system.scores, "scores: none; allowed: at least one")
     for score in system.scores:
         for name in (score.numerator, score.denominator):
             require(name in known, f"score {score.name}: {name!r}; allowed: {sorted(known)}")
     for metric in system.metrics:
         require(metric.unit and metric.description, f"metric {metric.name}: no unit or description")
-        require(
-            metric.level > 0 or metric.shape == (), f"metric {metric.name}: level 0 is a number"
-        )
     for parameter in system.params.table():
         told = parameter.description and parameter.source
         require(told, f"parameter {parameter.name}: no description or source")

@@ -28,8 +28,9 @@ from sixgym.envs.backend.complex import norm2
 from sixgym.envs.backend.queueing import optimal_available
 from sixgym.envs.backend.ris import effective_channel
 from sixgym.envs.core.errors import PolicyError
+from sixgym.envs.ris_noma.channel import estimate, reflection
 from sixgym.envs.ris_noma.controls import encode_action
-from sixgym.envs.ris_noma.physics import Model, estimate, reflection
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.solvers import (
     ao_ops,
     apply_block,

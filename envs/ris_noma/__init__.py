@@ -12,21 +12,27 @@ P. Wang, K. Huang, "DRL-driven Online Optimization for Joint Traffic Reshaping a
 Reconfiguration in RIS-assisted Semantic NOMA Communications", arXiv 2603.21093. The body of that
 paper was not read; no equation, number or baseline name here is the paper's.
 
-====================== =========================================================================
+========================== =========================================================================
 `sixgym/RisNoma-v0`        full control: volumes, extraction factors, phases and order in one Box
-`sixgym/RisNomaSelect-v0`  the paper's idea: choose which of the three blocks an optimiser redoes
-====================== =========================================================================
+`sixgym/RisNomaSelect-v0`  choose which of the three blocks an optimiser redoes
+========================== =========================================================================
 
-======== ===================================================================================
-module   what it holds
-======== ===================================================================================
-params   every parameter with unit, range and source, and the presets
-state    the typed state of a batch of rows, and the controls
-physics  channel, access, extraction and queues of one slot, as pure functions
-solvers  the optimisers of the three blocks and their alternation
-system   the two systems: start, advance, observe
-scene    the picture
-======== ===================================================================================
+=========== ================================================================================
+module      what it holds
+=========== ================================================================================
+params      every parameter with unit, range and source, and the presets
+state       the typed state of a batch of rows, and the controls
+model       the constants that the equations use
+channel     geometry, fading and the surface
+physics     extraction, access and queues of one slot, as pure functions
+controls    actions, controls and the blocks that are held
+optimisers  numerical optimisers of factors and orders
+surface     numerical optimiser of the phases
+solvers     the three blocks and their alternation, for the systems and for baselines
+observation what the agent sees
+system      the two systems: start, advance, observe
+scene       the picture
+=========== ================================================================================
 """
 
 from __future__ import annotations

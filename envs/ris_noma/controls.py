@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.access import decode_position
 from sixgym.envs.backend.ris import quantise_phase
-from sixgym.envs.ris_noma.physics import Model
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.state import (
     BUCKETS,
     EXTRACTION,

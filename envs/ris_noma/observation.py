@@ -25,20 +25,16 @@ from sixgym.envs.backend.ris import (
     effective_channel,
     effective_channel_of_hops,
 )
+from sixgym.envs.ris_noma.channel import Air, estimate, hops, mean_gains, reflection
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import double_precision
 from sixgym.envs.ris_noma.physics import (
-    Air,
-    Model,
     applied_volume,
     as_channel,
     compute_energy,
-    estimate,
     fixed_power_rate,
-    hops,
     load_of,
-    mean_gains,
     needed_power,
-    reflection,
 )
 from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RHO, VOLUME, State
 

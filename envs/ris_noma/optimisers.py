@@ -18,13 +18,8 @@ from torch import Tensor
 from sixgym.envs.backend.access import decode_position, descending_gain_order
 from sixgym.envs.backend.complex import Complex, norm2
 from sixgym.envs.backend.compute import factor_of_workload, workload
-from sixgym.envs.ris_noma.physics import (
-    Model,
-    compute_energy,
-    fixed_power_rate,
-    needed_power,
-    transmit,
-)
+from sixgym.envs.ris_noma.model import Model
+from sixgym.envs.ris_noma.physics import compute_energy, fixed_power_rate, needed_power, transmit
 
 MAX_SEARCHED_USERS = 6
 """Up to here all K! orders are compared; beyond, neighbours are swapped."""

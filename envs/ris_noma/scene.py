@@ -13,7 +13,9 @@ from typing import NamedTuple
 import torch
 
 from sixgym.envs.core.render import GRID, INK, MUTED, PALETTE, Canvas, Color, Point
-from sixgym.envs.ris_noma.physics import Model, gain_of, serve, true_air, true_channel
+from sixgym.envs.ris_noma.channel import gain_of, true_air, true_channel
+from sixgym.envs.ris_noma.model import Model
+from sixgym.envs.ris_noma.physics import serve
 from sixgym.envs.ris_noma.state import COMPUTE, TRANSMIT, USEFUL, State
 
 MAP = ((8.0, 34.0), (286.0, 160.0))

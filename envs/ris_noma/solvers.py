@@ -27,7 +27,9 @@ from sixgym.envs.backend.access import descending_gain_order
 from sixgym.envs.backend.complex import Complex, norm2
 from sixgym.envs.backend.queueing import optimal_available
 from sixgym.envs.backend.ris import effective_channel
+from sixgym.envs.ris_noma.channel import estimate, reflection
 from sixgym.envs.ris_noma.controls import with_controls
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import (
     MAX_SEARCHED_USERS,
     optimal_factor,
@@ -35,16 +37,7 @@ from sixgym.envs.ris_noma.optimisers import (
     priced_order_cost,
     search_order,
 )
-from sixgym.envs.ris_noma.physics import (
-    Model,
-    Slot,
-    applied_volume,
-    estimate,
-    load_of,
-    next_users,
-    reflection,
-    serve,
-)
+from sixgym.envs.ris_noma.physics import Slot, applied_volume, load_of, next_users, serve
 from sixgym.envs.ris_noma.state import EXTRACTION, ORDER, SURFACE, Controls, State
 from sixgym.envs.ris_noma.surface import optimal_surface
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sixgym.envs.backend.access import log_min_received
 from sixgym.envs.backend.complex import Complex
+from sixgym.envs.ris_noma.channel import Estimate
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import double_precision, order_cost
-from sixgym.envs.ris_noma.physics import Estimate, Model
 
 TRIES = 8
 """Step sizes compared in one iteration."""

@@ -13,6 +13,13 @@ from torch import Tensor
 from sixgym.envs.backend.rng import Draws, Kind
 from sixgym.envs.core.errors import ActionError
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
+from sixgym.envs.ris_noma.channel import (
+    aligned_amplitude,
+    evolve_links,
+    link_statistics,
+    single_antenna_gain,
+    true_air,
+)
 from sixgym.envs.ris_noma.controls import (
     action_size,
     decode_action,
@@ -21,23 +28,14 @@ from sixgym.envs.ris_noma.controls import (
     take_block,
     with_controls,
 )
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.observation import Observer
 from sixgym.envs.ris_noma.params import (
     RisNomaBaseParams,
     RisNomaParams,
     RisNomaSelectParams,
 )
-from sixgym.envs.ris_noma.physics import (
-    Model,
-    Slot,
-    aligned_amplitude,
-    evolve_links,
-    link_statistics,
-    next_users,
-    serve,
-    single_antenna_gain,
-    true_air,
-)
+from sixgym.envs.ris_noma.physics import Slot, next_users, serve
 from sixgym.envs.ris_noma.scene import draw_scene
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
 from sixgym.envs.ris_noma.state import BUCKETS, COMPUTE, NOOP, TRANSMIT, USEFUL, Controls, State

@@ -13,9 +13,10 @@ from sixgym.envs.backend.access import descending_gain_order, min_power, tdma_mi
 from sixgym.envs.backend.complex import Complex, norm2
 from sixgym.envs.backend.ris import effective_channel
 from sixgym.envs.core.worlds import row_seed
+from sixgym.envs.ris_noma.channel import estimate, reflection
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import optimal_factor
 from sixgym.envs.ris_noma.params import RisNomaParams
-from sixgym.envs.ris_noma.physics import Model, estimate, reflection
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome
 from sixgym.leaderboard.claims.rules import Finding, verdict
 from sixgym.leaderboard.protocol import VERSION

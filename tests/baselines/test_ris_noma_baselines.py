@@ -190,7 +190,7 @@ def test_coarse_phases_lie_on_their_grid(name: str, levels: int) -> None:
 @pytest.mark.parametrize(("name", "sign"), [("order_ascending", 1.0), ("ao1", -1.0)])
 def test_orders_follow_the_gains(name: str, sign: float) -> None:
     from sixgym.envs.backend.complex import norm2
-    from sixgym.envs.ris_noma.physics import true_channel
+    from sixgym.envs.ris_noma.channel import true_channel
 
     env, policy = make(name, fading_correlation=1.0, dtype="float64")
     observation, _ = env.reset(seed=900)
@@ -204,7 +204,7 @@ def test_orders_follow_the_gains(name: str, sign: float) -> None:
 def test_tdma_pays_for_equal_turns() -> None:
     """Uncapped: E_tx = tau_x / (K eta) sum_k (e^{K y_k} - 1) / g_k (dossier, section 5)."""
     from sixgym.envs.backend.complex import norm2
-    from sixgym.envs.ris_noma.physics import true_channel
+    from sixgym.envs.ris_noma.channel import true_channel
 
     env, policy = make("tdma", max_power_w=100.0, dtype="float64", info_level=1)
     observation, _ = env.reset(seed=900)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sixgym.envs.backend.complex import Complex
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.params import RisNomaParams, RisNomaSelectParams
-from sixgym.envs.ris_noma.physics import Model
 from sixgym.envs.ris_noma.state import State
 
 F64 = torch.float64

@@ -21,10 +21,10 @@ from sixgym.envs.backend.access import (
 )
 from sixgym.envs.backend.complex import Complex, norm2, to_torch
 from sixgym.envs.backend.queueing import optimal_available
+from sixgym.envs.ris_noma.channel import mean_gains
 from sixgym.envs.ris_noma.optimisers import order_cost, search_order
 from sixgym.envs.ris_noma.physics import (
     fixed_power_rate,
-    mean_gains,
     needed_power,
     serve,
     target_sinr,

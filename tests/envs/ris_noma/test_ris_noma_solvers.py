@@ -34,9 +34,11 @@ from sixgym.envs.backend.ris import (
 )
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.rows import Rows
+from sixgym.envs.ris_noma.channel import Estimate
 from sixgym.envs.ris_noma.controls import decode_action, encode_action, with_controls
+from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import optimal_factor, order_cost, search_order
-from sixgym.envs.ris_noma.physics import Estimate, Model, compute_energy
+from sixgym.envs.ris_noma.physics import compute_energy
 from sixgym.envs.ris_noma.solvers import (
     ao_ops,
     demand,
@@ -440,7 +442,7 @@ def test_priced_order_never_delivers_at_a_worse_price_than_the_sort() -> None:
 
 
 def system_channel(system: object, state: object) -> Complex:
-    from sixgym.envs.ris_noma.physics import true_channel
+    from sixgym.envs.ris_noma.channel import true_channel
 
     return true_channel(system.model, state.links, state.surface)  # type: ignore[attr-defined]
 
@@ -519,7 +521,7 @@ def test_float32_and_float64_solve_alike() -> None:
     torch.testing.assert_close(low_c.rho.double(), high_c.rho, rtol=0, atol=1e-3)
     torch.testing.assert_close(low_c.volume_bits.double(), high_c.volume_bits, rtol=1e-6, atol=1e-2)
     assert torch.equal(solve_order(single, low).order, solve_order(model, state).order)
-    from sixgym.envs.ris_noma.physics import estimate
+    from sixgym.envs.ris_noma.channel import estimate
 
     cost = SurfaceCost(model, estimate(model, state.links), demand(model, state), state.order)
     at_high = cost_at(cost, solve_ris(model, state).surface)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import statistics
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -97,15 +98,25 @@ class Claim(NamedTuple):
     judge: Callable[[Evidence], Outcome]
 
 
+TIMING_ROUNDS = 5
+"""How often plays are timed in turn."""
+TIMING_SLOTS = 20
+"""Steps of a play that is only timed."""
+
+
 class Evidence:
     """The results of the plays, for a judge.
 
     Args:
         results: by play.
+        again: plays the first steps of a play once more, to time it.
     """
 
-    def __init__(self, results: Mapping[Play, Result]) -> None:
+    def __init__(
+        self, results: Mapping[Play, Result], again: Callable[[Play], Result] | None = None
+    ) -> None:
         self._results = results
+        self._again = again
 
     def result(self, one: Play) -> Result:
         """The stored form of a play."""
@@ -124,11 +135,23 @@ class Evidence:
         """Headline of one over that of another, paired."""
         return stats.paired_ratio(self.sample(one), self.sample(other))
 
-    def slot_seconds(self, one: Play) -> float:
-        """Median wall time of a slot per row: the decision and the environment's step."""
-        timings = [run.timing for run in self._results[one].runs]
-        slots = [(t.decision_median_s + t.step_median_s) / t.rows for t in timings]
-        return sum(slots) / len(slots)
+    def pace(self, one: Play, other: Play) -> Interval:
+        """Wall time of a slot of one over that of another: median and range of a few rounds.
+
+        They are timed in turn, when nothing else of ours runs, so that load hits both.
+        """
+        again = self._again or self.result
+        rounds = [
+            slot_seconds(again(one)) / slot_seconds(again(other)) for _ in range(TIMING_ROUNDS)
+        ]
+        return Interval(statistics.median(rounds), min(rounds), max(rounds))
+
+
+def slot_seconds(result: Result) -> float:
+    """Median wall time of a slot per row: the decision and the environment's step."""
+    timings = [run.timing for run in result.runs]
+    slots = [(t.decision_median_s + t.step_median_s) / t.rows for t in timings]
+    return sum(slots) / len(slots)
 
 
 class ClaimRow(NamedTuple):
@@ -177,10 +200,17 @@ def run_claims(
     with Reporter(quiet=quiet) as reporter:
         wanted = list(dict.fromkeys(one for claim in claims for one in claim.plays))
         results, missing = _play_all(module.__name__, wanted, episodes, jobs, weights, reporter)
+
+        def again(one: Play) -> Result:
+            short = replace(one, params=(*one.params, ("max_episode_steps", TIMING_SLOTS)))
+            found = _attempt(module.__name__, short, episodes, weights)
+            assert isinstance(found, Result)
+            return found
+
         rows = []
         for claim in claims:
             lacking = [one for one in claim.plays if one in missing]
-            outcome = _lacks(lacking, missing) if lacking else claim.judge(Evidence(results))
+            outcome = _lacks(lacking, missing) if lacking else claim.judge(Evidence(results, again))
             figure = _figure(claim, outcome, Path(output))
             rows.append(_row(claim, outcome, figure))
         seconds = time.monotonic() - began

@@ -16,7 +16,14 @@ from sixgym.envs.core import registry
 from sixgym.envs.core.errors import UnknownIdError
 from sixgym.leaderboard import run_claims
 from sixgym.leaderboard.claims import ris_noma, ris_noma_exact
-from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, Play, play
+from sixgym.leaderboard.claims.framework import (
+    Claim,
+    Evidence,
+    Outcome,
+    Play,
+    play,
+    slot_seconds,
+)
 from sixgym.leaderboard.claims.rules import (
     at_least,
     does_not_decrease,
@@ -113,8 +120,25 @@ def test_thresholds_and_verdicts() -> None:
 
 
 def test_slot_time_is_decision_plus_step_per_row() -> None:
-    seen, plays = evidence(WORLD)
-    assert seen.slot_seconds(plays[0]) == pytest.approx(2e-3)
+    assert slot_seconds(result(WORLD)) == pytest.approx(2e-3)
+
+
+def test_a_pace_is_the_median_of_rounds_timed_in_turn() -> None:
+    """The machine slows down threefold meanwhile: the ratio does not notice."""
+    one, other = play("a", SELECT), play("b", SELECT)
+    asked: list[Play] = []
+
+    def again(which: Play) -> Result:
+        asked.append(which)
+        found = result([1.0])
+        speed = (1.0 if which is one else 2.0) * (1.0 if len(asked) < 5 else 3.0)
+        timing = Timing(rows=1, decision_median_s=speed, decision_p99_s=speed, step_median_s=0.0)
+        run = found.runs[0].model_copy(update={"timing": timing})
+        return found.model_copy(update={"runs": [run]})
+
+    found = Evidence({}, again).pace(one, other)
+    assert found.value == pytest.approx(0.5)
+    assert asked == [one, other] * 5
 
 
 def _toy_claims() -> types.ModuleType:

@@ -84,11 +84,16 @@ def board(id: str) -> str:
     from sixgym.leaderboard.board import make_boards, prefix_of
     from sixgym.leaderboard.store import load_all
 
-    (found,) = [
-        board
-        for board in make_boards(load_all(RESULTS))
-        if board.task.env_id == id and not board.task.params and board.task.is_official
-    ]
+    found = next(
+        (
+            board
+            for board in make_boards(load_all(RESULTS) if RESULTS.is_dir() else [])
+            if board.task.env_id == id and not board.task.params and board.task.is_official
+        ),
+        None,
+    )
+    if found is None:
+        return f"No rows are stored; `sixgym benchmark --env {id}` plays them."
     factor, unit = prefix_of(found.rows[0].score.value, found.headline.unit)
     rows = [
         [
@@ -115,6 +120,8 @@ def board(id: str) -> str:
 def claims(id: str) -> str:
     """The stored claims of an environment, with their figures."""
     folder = MEASURED / id.rpartition("/")[2]
+    if not folder.is_dir():
+        return f"No measurement is stored; `sixgym claims {id}` makes one."
     stored: dict[str, Any] = json.loads((folder / "claims.json").read_text())
     rows = [
         [
@@ -186,7 +193,7 @@ def write_all(folder: Path) -> None:
             f"{name}-scores": scores(found.id),
             f"{name}-board": board(found.id),
         }
-        if (MEASURED / name).is_dir():
+        if found.claims is not None:
             parts[f"{name}-claims"] = claims(found.id)
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text + "\n")

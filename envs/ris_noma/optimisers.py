@@ -114,33 +114,52 @@ def _halve(
     saves, ``3 kappa c^3 x^2 phi^2 |phi'| / t^2`` (dvfs) or ``e0 c |phi'|`` (linear law).
     """
     p = model.params
-    cubic = p.cpu_law == "dvfs"
-    if cubic:
+    if p.cpu_law == "dvfs":
         scale = 3.0 * p.switched_capacitance * p.cycles_per_bit**3 / model.compute_s**2
         constant = log_price - 2.0 * torch.log(volume) - math.log(scale)
     else:
         constant = log_price - math.log(p.energy_per_cycle_j * p.cycles_per_bit)
     width = high - low
-    for i in range(p.extraction_bisections):
-        middle = torch.add(low, width, alpha=0.5 ** (i + 1))
-        excess = torch.addcmul(constant, slope, middle) - _log_saving(model, middle, cubic)
-        low = torch.where(excess < 0, middle, low)
-    return torch.add(low, width, alpha=0.5 ** (p.extraction_bisections + 1))
+    shrink = 1.0
+    for steps in _ladder(p.extraction_bisections, low):
+        middle = torch.addcmul(low, width, steps, value=shrink)
+        below = torch.signbit(_excess(model, constant, slope, middle))
+        low = torch.where(below, middle, low).amax(0)
+        shrink /= len(steps) + 1
+    return torch.add(low, width, alpha=0.5 * shrink)
 
 
-def _log_saving(model: Model, rho: Tensor, cubic: bool) -> Tensor:
-    """``2 ln phi + ln |phi'|`` (dvfs) or ``ln |phi'|`` at a factor rho."""
+def _ladder(halvings: int, like: Tensor) -> list[Tensor]:
+    """Inner points of [0, 1] to try in each round: five halvings at once are 31 points.
+
+    The highest point below the root is where the plain halvings would be too, in a sixth of the
+    operations. The points are the leading axis, so that they broadcast against any shape.
+    """
+    points = torch.arange(1, 32, dtype=like.dtype, device=like.device) / 32.0
+    points = points.view(-1, *[1] * like.dim())
+    rounds, rest = divmod(halvings, 5)
+    stride = 2 ** (5 - rest)
+    return [points] * rounds + ([points[stride - 1 :: stride]] if rest else [])
+
+
+def _excess(model: Model, constant: Tensor, slope: Tensor, rho: Tensor) -> Tensor:
+    """``constant + slope rho`` less the logarithm of what one more bit saves; rises with rho.
+
+    That is ``2 ln phi + ln |phi'|`` (dvfs) or ``ln |phi'|`` (linear law), of the workload phi.
+    """
+    cubic = model.params.cpu_law == "dvfs"
+    rising = torch.addcmul(constant, slope, rho)
     match model.params.workload:
         case "log":
             log_rho = torch.log(rho)
-            if not cubic:
-                return -log_rho
-            return 2.0 * torch.log(-log_rho) - log_rho
+            rising = rising + log_rho
+            return torch.sub(rising, torch.log(-log_rho), alpha=2.0) if cubic else rising
         case "linear":
-            return 2.0 * torch.log1p(-rho) if cubic else torch.zeros_like(rho)
+            return torch.sub(rising, torch.log1p(-rho), alpha=2.0) if cubic else rising
         case "power":
-            steep = math.log(0.5) - 1.5 * torch.log(rho)
-            return 2.0 * torch.log(torch.rsqrt(rho) - 1.0) + steep if cubic else steep
+            rising = rising - (math.log(0.5) - 1.5 * torch.log(rho))
+            phi = torch.rsqrt(rho) - 1.0
+            return torch.sub(rising, torch.log(phi), alpha=2.0) if cubic else rising
 
 
 def _factor_at_fixed_power(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.access import log_min_received
 from sixgym.envs.backend.complex import Complex
-from sixgym.envs.ris_noma.channel import Estimate
+from sixgym.envs.ris_noma.channel import Estimate, gain_of
 from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import double_precision, order_cost
 
@@ -49,6 +49,7 @@ class SurfaceCost:
         a_re, a_im = (part.transpose(2, 3).reshape(rows, -1, elements) for part in cascaded)
         top, bottom = torch.cat([a_re, -a_im], -1), torch.cat([a_im, a_re], -1)
         self._matrix = torch.cat([top, bottom], 1)
+        self._transposed = self._matrix.transpose(1, 2)
         self._offset = torch.cat([direct.re.flatten(1), direct.im.flatten(1)], 1).unsqueeze(-1)
         if self.closed:
             logs = log_min_received(model.beta * bits, order)
@@ -72,8 +73,8 @@ class SurfaceCost:
         """(rows, tries) cost of `channels`."""
         re, im = channels.chunk(2, 1)
         if self.closed:
-            gain = re.square() + im.square()
-            return (self._weight / gain.clamp_min(1e-30)).sum(1)
+            gain = gain_of(Complex(re, im)).clamp_min(1e-30)
+            return (self._weight / gain).sum(1)
         users, antennas = self._outputs
         shaped = [part.transpose(1, 2).unflatten(-1, (users, antennas)) for part in (re, im)]
         order = self._order.unsqueeze(1).expand(-1, shaped[0].shape[1], -1)
@@ -84,9 +85,9 @@ class SurfaceCost:
         if self.closed:
             channels = self.channels(phasors)
             re, im = channels.chunk(2, 1)
-            gain = (re.square() + im.square()).clamp_min(1e-30)
+            gain = gain_of(Complex(re, im)).clamp_min(1e-30)
             pull = self._weight / gain / gain
-            return self._matrix.transpose(1, 2) @ torch.cat([pull * re, pull * im], 1)
+            return torch.bmm(self._transposed, torch.cat([pull, pull], 1) * channels)
         with torch.enable_grad():
             free = phasors.detach().requires_grad_()
             value = self.of_channels(self.channels(free)).sum()
@@ -214,7 +215,7 @@ def _with_phase(phasors: Tensor, n: int, elements: int, angle: Tensor) -> Tensor
 def _modulus(phasors: Tensor) -> Tensor:
     """(rows, elements, tries) modulus of (rows, 2 elements, tries)."""
     re, im = phasors.chunk(2, 1)
-    return torch.sqrt(re.square() + im.square())
+    return gain_of(Complex(re, im)).sqrt()
 
 
 def _unit(phasors: Tensor) -> Tensor:

@@ -257,6 +257,22 @@ def test_t9_factor_of_one_user(
     assert spent[1].item() == pytest.approx(compute, abs=2e-6)
 
 
+@pytest.mark.parametrize("halvings", [1, 2, 3, 4, 5, 6, 13, 30])
+def test_many_halvings_at_once_are_the_plain_ones(halvings: int) -> None:
+    model = model_of(num_users=1, num_elements=0, extraction_bisections=halvings)
+    gain, x = 1e-9, 2e4
+    found = optimal_factor(
+        model, channel_of([gain]), row([0.0]), row([x]), row([0.5]), torch.tensor([[0]])
+    )
+    low, high = 0.2, 1.0
+    for _ in range(halvings):
+        middle = 0.5 * (low + high)
+        transmit = 5e-3 / 0.8 * model.beta * NOISE_W / gain * math.exp(model.beta * x * middle)
+        saved = 3e-27 * (60 * x) ** 3 / 25e-6 * math.log(middle) ** 2 / (x * middle)
+        low, high = (middle, high) if transmit < saved else (low, middle)
+    assert found.item() == pytest.approx(0.5 * (low + high), rel=1e-12)
+
+
 def test_t9_limits_of_the_factor() -> None:
     model = model_of(num_users=1, num_elements=0)
     order = torch.tensor([[0]])

@@ -135,7 +135,7 @@ def losses(distance: Tensor) -> tuple[Tensor, ...]:
 def searches(x: Tensor) -> tuple[Tensor, ...]:
     low, high = torch.zeros_like(x), torch.full_like(x, 2.0)
     return (
-        solvers.bisect(lambda y: y - x, low, high, 8),
+        solvers.bisect(lambda y: y - x, low, high, 30),
         *solvers.golden_section(lambda y: (y - x).square(), low, high, 8),
         solvers.lambert_w0(x),
         solvers.lambert_wm1(-0.3 * x / x.amax()),

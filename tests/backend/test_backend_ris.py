@@ -105,6 +105,10 @@ def test_two_hops_equal_their_cascade(seed: int, users: int, elements: int, ante
     a = ris.cascade(r, g)
     short, long = ris.effective_channel_of_hops(d, r, g, v), ris.effective_channel(d, a, v)
     torch.testing.assert_close(to_torch(short), to_torch(long))
+    one = ris.effective_channel_of_hops_single(
+        Complex(d.re[..., 0], d.im[..., 0]), r, Complex(g.re[..., 0], g.im[..., 0]), v
+    )
+    torch.testing.assert_close(to_torch(one), to_torch(long)[..., 0])
     torch.testing.assert_close(
         ris.alignment_bound_of_hops(d, r, g), ris.alignment_bound(d, a), rtol=1e-12, atol=0
     )

@@ -9,6 +9,10 @@ rows       `Rows`: seeds, episodes, time limit and compilation of a batch
 gym_view   the single Gymnasium environment
 vector_view  the native Gymnasium vector environment
 sb3_view   the Stable-Baselines3 ``VecEnv``
+game       `Game`: a system of several agents who join and leave
+pettingzoo_view  a game's agents by name: ``ParallelEnv`` and ``AECEnv``
+multiagent_sb3  a game's agents as SB3's environments, for a shared policy
+conformance  what every environment promises, as functions to call
 registry   ids, and where their baselines and claims live
 worlds     disjoint row seeds of training, tuning, validation and evaluation
 spaces     validated actions, NumPy views of observations

@@ -215,12 +215,12 @@ class SixgymSB3VecEnv(RowsVecEnv):
         """
         out, observation, _ = self.env.transition(self._actions)
         # A copy: SB3 adds the value of a truncated state to the rewards in place.
-        rewards = out.reward.to(torch.float32, copy=True).numpy()
-        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        rewards = out.reward.to("cpu", torch.float32, copy=True).numpy()
+        terminated, truncated = out.terminated.cpu().numpy(), out.truncated.cpu().numpy()
         dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
-        self._sums += out.metrics.numpy()
+        self._sums += out.metrics.cpu().numpy()
         infos = [self._nothing] * self.num_envs
         if dones.any():
             self._close_episodes(infos, np.flatnonzero(dones), out)
@@ -230,7 +230,7 @@ class SixgymSB3VecEnv(RowsVecEnv):
         self, infos: list[dict[str, Any]], ended: NDArray[np.int64], out: Outcome
     ) -> None:
         final = to_numpy(out.observation)
-        terminated, truncated = out.terminated.numpy(), out.truncated.numpy()
+        terminated, truncated = out.terminated.cpu().numpy(), out.truncated.cpu().numpy()
         elapsed = self._elapsed()
         names = self.env.rows.metric_names
         for i in ended.tolist():

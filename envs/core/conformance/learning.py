@@ -70,30 +70,56 @@ def sb3_rows(subject: Subject) -> None:
 
 def short_training(subject: Subject) -> None:
     """PPO and A2C train, DQN on discrete, SAC on continuous, MaskablePPO on masked actions."""
-    sb3 = _import("stable_baselines3")
-    env = _rows(subject, 4, seed=0, max_episode_steps=SHORT_EPISODE)
-    env.reset()
-    space = env.action_space
-    if isinstance(space, spaces.Dict):
-        raise Skipped("SB3 knows no Dict actions")
-    brief = {"n_steps": 16, "batch_size": 64, "n_epochs": 1}
-    late = {"learning_starts": 16, "batch_size": 16, "buffer_size": 200}
-    wanted: list[tuple[Any, dict[str, Any]]] = [(sb3.PPO, brief), (sb3.A2C, {})]
-    if isinstance(space, spaces.Discrete):
-        wanted.append((sb3.DQN, late))
-    if isinstance(space, spaces.Box):
-        wanted.append((sb3.SAC, late))
+    wanted = [("stable_baselines3", "PPO"), ("stable_baselines3", "A2C")]
+    env = _trainable(subject)
+    if isinstance(env.action_space, spaces.Discrete):
+        wanted.append(("stable_baselines3", "DQN"))
+    if isinstance(env.action_space, spaces.Box):
+        wanted.append(("stable_baselines3", "SAC"))
     if env.env.action_masks() is not None:
-        wanted.append((_import("sb3_contrib").MaskablePPO, brief))
-    nested = isinstance(env.observation_space, spaces.Dict)
-    policy = "MultiInputPolicy" if nested else "MlpPolicy"
-    for algorithm, options in wanted:
-        model = algorithm(policy, env, seed=0, device="cpu", **options)
+        wanted.append(("sb3_contrib", "MaskablePPO"))
+    _train(env, wanted)
+
+
+def more_training(subject: Subject) -> None:
+    """TRPO and RecurrentPPO train, QRDQN on discrete, TD3 and TQC on continuous actions."""
+    wanted = [("sb3_contrib", "TRPO"), ("sb3_contrib", "RecurrentPPO")]
+    env = _trainable(subject)
+    if isinstance(env.action_space, spaces.Discrete):
+        wanted.append(("sb3_contrib", "QRDQN"))
+    if isinstance(env.action_space, spaces.Box):
+        wanted += [("stable_baselines3", "TD3"), ("sb3_contrib", "TQC")]
+    _train(env, wanted)
+
+
+def _trainable(subject: Subject) -> Any:
+    env = _rows(subject, 4, seed=0, max_episode_steps=SHORT_EPISODE)
+    if isinstance(env.action_space, spaces.Dict):
+        raise Skipped("SB3 knows no Dict actions")
+    env.reset()
+    return env
+
+
+def _train(env: Any, wanted: list[tuple[str, str]]) -> None:
+    """A few steps of each algorithm, and a step of what it has learnt."""
+    late = {"learning_starts": 16, "batch_size": 16, "buffer_size": 200}
+    options: dict[str, dict[str, Any]] = {"A2C": {}, "TRPO": {"n_steps": 16, "batch_size": 64}}
+    for name in ("PPO", "MaskablePPO", "RecurrentPPO"):
+        options[name] = {"n_steps": 16, "batch_size": 64, "n_epochs": 1}
+    policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"
+    for module, name in wanted:
+        algorithm = getattr(_import(module), name)
+        lstm = policy.replace("Policy", "LstmPolicy") if name == "RecurrentPPO" else policy
+        model = algorithm(lstm, env, seed=0, device="cpu", **options.get(name, late))
         model.learn(80)
-        require(model.num_timesteps >= 80, f"{algorithm.__name__} stopped early")
-        observation = env.reset()
-        action, _ = model.predict(observation)
+        require(model.num_timesteps >= 80, f"{name} stopped early")
+        action, _ = model.predict(env.reset())
         env.step(action)
 
 
-CHECKS = (check(sb3_check_env), check(sb3_rows), check(short_training))
+CHECKS = (
+    check(sb3_check_env),
+    check(sb3_rows),
+    check(short_training),
+    check(more_training, is_slow=True),
+)

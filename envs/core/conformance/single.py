@@ -107,7 +107,7 @@ def order_of_calls(subject: Subject) -> None:
     actions = Actions(env.action_space)
     require_raises(StateError, lambda: env.step(actions.one(0, 0)), "step before reset")
     env.reset(seed=3)
-    for t in range(3 * subject.episode):
+    for t in range(subject.episode):
         if env.step(actions.one(0, t))[2]:
             require_raises(StateError, lambda: env.step(actions.one(0, 0)), "step after the end")
             break

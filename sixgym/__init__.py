@@ -13,7 +13,7 @@ imports neither torch nor a learning library; what needs them is loaded when it 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -29,31 +29,50 @@ except ModuleNotFoundError as error:
 
 importlib.import_module("sixgym.registration").register_envs()
 
-_LAZY = {
-    "System": "sixgym.envs.core.system",
-    "Metric": "sixgym.envs.core.system",
-    "Score": "sixgym.envs.core.system",
-    "Step": "sixgym.envs.core.system",
-    "Params": "sixgym.envs.core.params",
-    "param": "sixgym.envs.core.params",
-    "register": "sixgym.envs.core.registry",
-    "entries": "sixgym.envs.core.registry",
-    "rollout": "sixgym.envs.core.rollout",
-    "SixgymError": "sixgym.envs.core.errors",
-}
-"""Where each public name lives; loaded on first touch (PEP 562)."""
+if TYPE_CHECKING:
+    from sixgym.envs.core.errors import SixgymError
+    from sixgym.envs.core.params import Params, param
+    from sixgym.envs.core.registry import entries, register
+    from sixgym.envs.core.rollout import rollout
+    from sixgym.envs.core.system import Metric, Score, Step, System
 
-__all__ = [*_LAZY, "__version__"]  # noqa: PLE0604
+__all__ = [
+    "Metric",
+    "Params",
+    "Score",
+    "SixgymError",
+    "Step",
+    "System",
+    "__version__",
+    "entries",
+    "param",
+    "register",
+    "rollout",
+]
+
+_HOMES = {
+    "Metric": "system",
+    "Params": "params",
+    "Score": "system",
+    "SixgymError": "errors",
+    "Step": "system",
+    "System": "system",
+    "entries": "registry",
+    "param": "params",
+    "register": "registry",
+    "rollout": "rollout",
+}
+"""The module of ``sixgym.envs.core`` where each public name lives."""
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first touch."""
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module 'sixgym' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
+    value = getattr(importlib.import_module(f"sixgym.envs.core.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_HOMES})

@@ -61,6 +61,16 @@ def test_front_door_imports_nothing_heavy(code: str, tmp_path: Path) -> None:
     assert "heavy: []" in result.stdout
 
 
+def test_every_public_name_of_the_front_door_loads() -> None:
+    import sixgym
+
+    for name in sixgym.__all__:
+        assert getattr(sixgym, name) is not None
+    assert set(sixgym.__all__) <= set(dir(sixgym))
+    with pytest.raises(AttributeError, match="no attribute 'Sistem'"):
+        sixgym.Sistem  # noqa: B018
+
+
 LAYERS = ("envs.backend", "envs.core", "envs", "baselines", "agents", "leaderboard", "")
 """What stands lower knows nothing of what stands higher; the last is the front door."""
 

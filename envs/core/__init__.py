@@ -10,7 +10,8 @@ gym_view   the single Gymnasium environment
 vector_view  the native Gymnasium vector environment
 sb3_view   the Stable-Baselines3 ``VecEnv``
 game       `Game`: a system of several agents who join and leave
-pettingzoo_view  a game's agents by name: ``ParallelEnv`` and ``AECEnv``
+table      one row of a game with its agents by name
+pettingzoo_view  ``ParallelEnv`` and ``AECEnv`` over a table
 multiagent_sb3  a game's agents as SB3's environments, for a shared policy
 conformance  what every environment promises, as functions to call
 registry   ids, and where their baselines and claims live

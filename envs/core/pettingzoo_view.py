@@ -11,296 +11,17 @@ and ``infos[agent]["active"]`` says whether anybody sits there.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
-import numpy as np
-import torch
-from gymnasium import spaces
 from pettingzoo import AECEnv, ParallelEnv
-from torch import Tensor
 
-from sixgym.envs.core.errors import ActionError, OptionsError, StateError
-from sixgym.envs.core.game import AGENT_REWARD, Game, Group, choices, keyed, part_of
+from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.game import Game
 from sixgym.envs.core.make import make_system
-from sixgym.envs.core.registry import entry
+from sixgym.envs.core.registry import entry, load_system
 from sixgym.envs.core.render import Screen, render_modes
-from sixgym.envs.core.rows import Rows
-from sixgym.envs.core.spaces import ActionReader, row_of, to_numpy
-from sixgym.envs.core.worlds import check_row_seed
-
-_SEED_RANGE = 2**31
-"""A table that is never seeded draws its row seed below this."""
-
-
-class Seat(NamedTuple):
-    """Where an agent sits."""
-
-    group: Group
-    place: int
-    """Within the group."""
-    axis: int
-    """On the agent axis of the game."""
-
-
-class Ended(NamedTuple):
-    """What the last turn of a step did to the agents."""
-
-    rewards: dict[str, float]
-    """Of everybody who was there."""
-    left: set[str]
-    """Who has gone, or was there when the episode terminated."""
-    truncated: set[str]
-    """Who was there when the time limit was reached, and has not left."""
-    joined: list[str]
-    observations: dict[str, Any]
-    """Last observations of those who have gone or were truncated."""
-
-
-class Table:
-    """One row of a game, with its agents by name.
-
-    Args:
-        game: in the layout ``"dict"``.
-        max_episode_steps: time limit in steps of the game; None for none.
-        fixed_agents: whether agents are seats.
-        flatten: whether Dict observations are handed out as one Box.
-    """
-
-    def __init__(
-        self,
-        game: Game[Any, Any],
-        max_episode_steps: int | None,
-        fixed_agents: bool,
-        flatten: bool,
-    ) -> None:
-        if game.joint != "dict":
-            raise OptionsError(f"joint={game.joint!r}: allowed for agents by name: 'dict'")
-        self.game = game
-        self.fixed_agents = fixed_agents
-        self.flatten = flatten
-        self.rows: Rows[Any, Any] = Rows(game, 1, max_episode_steps=max_episode_steps)
-        self.names = [
-            f"{g.name}_{i}"
-            for g in game.groups
-            for i in range(g.seats if fixed_agents else g.agents)
-        ]
-        self._groups = {g.name: g for g in game.groups}
-        self._readers = {
-            g.name: ActionReader(g.action_space, dtype=game.dtype, device=game.device)
-            for g in game.groups
-        }
-        self._known = frozenset(self.names)
-        self._spaces = {
-            (kind, group.name): self._space(kind, group)
-            for group in game.groups
-            for kind in ("observation_space", "action_space")
-        }
-        self.seats: dict[str, Seat] = {}
-        self.turn = 0
-        self.metrics: dict[str, Any] = {}
-        self._moves: dict[str, Tensor] = {}
-        self._seen: dict[str, Tensor] | None = None
-        self._gone: set[str] = set()
-
-    def space(self, kind: str, agent: str) -> gym.Space[Any]:
-        """The space of an agent: one object a group, so that seeding it also seeds who joins later.
-
-        Raises:
-            OptionsError: there is no such agent.
-        """
-        if agent not in self._known:
-            raise OptionsError(f"agent={agent!r}: allowed: {self.names[0]} ... {self.names[-1]}")
-        return self._spaces[kind, agent.rpartition("_")[0]]
-
-    def _space(self, kind: str, group: Group) -> gym.Space[Any]:
-        space = copy.deepcopy(getattr(group, kind))
-        if kind == "action_space":
-            return space  # type: ignore[no-any-return]
-        if self.flatten:
-            space = _flat(space)
-        if not group.is_masked:
-            return space  # type: ignore[no-any-return]
-        return spaces.Dict(observation=space, action_mask=_mask_space(group.action_space))
-
-    def reset(self, seed: int | None) -> list[str]:
-        """Begin an episode; returns the agents."""
-        device = self.game.device
-        seeds = None if seed is None else torch.tensor([check_row_seed(seed)], device=device)
-        if seeds is None and not self.rows.started:
-            drawn = int(np.random.default_rng().integers(_SEED_RANGE))
-            seeds = torch.tensor([drawn], device=device)
-        self.rows.start(seeds=seeds)
-        self.turn, self._moves, self._seen, self._gone = 0, {}, None, set()
-        self.metrics = dict.fromkeys(self.rows.metric_names, 0.0)
-        self.seats = self._seated()
-        return list(self.seats)
-
-    def _seated(self) -> dict[str, Seat]:
-        """Who sits where now, in the order of turns, then of seats."""
-        ids = self.game.agent_ids(self.rows.state)[0].tolist()
-        seated = {}
-        for name in (name for turn in self.game.turns for name in turn):
-            group, first = self._groups[name], self.game.seats[name].start
-            for place in range(group.seats):
-                number = place if self.fixed_agents else ids[first + place]
-                if number >= 0:
-                    seated[f"{name}_{number}"] = Seat(group, place, first + place)
-        return seated
-
-    def movers(self) -> list[str]:
-        """The agents whose turn it is."""
-        turn = self.game.turns[self.turn]
-        return [name for name, seat in self.seats.items() if seat.group.name in turn]
-
-    # ------------------------------------------------------------- observations
-
-    def observe(self, agent: str) -> Any:
-        """What an agent sees now, with its mask where its group has one."""
-        if self._seen is None:
-            with torch.no_grad():
-                state = self.rows.state
-                self._seen = self.game.perceive(state, self._moves)
-                self._masks = self.game.allowed(state, self._moves)
-                self._alive = self.game.alive(state)[0].tolist()
-        seat = self.seats[agent]
-        if not self._alive[seat.axis]:
-            return self.blank(agent)
-        seen = part_of(self._seen, seat.group, "observation_space")
-        observation = _copied(row_of(row_of(to_numpy(seen), 0), seat.place))
-        if self.flatten and isinstance(observation, dict):
-            observation = spaces.flatten(seat.group.observation_space, observation)
-        if not seat.group.is_masked:
-            return observation
-        mask = self._masks[seat.group.name][0, seat.place].cpu().numpy().astype(np.int8)
-        return {"observation": observation, "action_mask": _mask(seat.group.action_space, mask)}
-
-    def blank(self, agent: str) -> Any:
-        """What nobody sees: zeros, or the nearest to them in the space, and a full mask."""
-        return _blank(self.space("observation_space", agent))
-
-    def info(self, agent: str) -> dict[str, Any]:
-        """An agent's info: its seat, whether it is taken, the turn and the step's metrics."""
-        seat = self.seats[agent]
-        active = bool(self.game.alive(self.rows.state)[0, seat.axis]) and agent not in self._gone
-        return {"seat": seat.place, "active": active, "turn": self.turn, **self.metrics}
-
-    # -------------------------------------------------------------------- moves
-
-    def move(self, actions: Mapping[str, Any]) -> Ended | None:
-        """Take the moves of the agents whose turn it is.
-
-        Args:
-            actions: of at least all of them; those of others are ignored.
-
-        Returns:
-            What the step did, if this was its last turn.
-
-        Raises:
-            ActionError: an action is missing or not in its space, or its agent is not there;
-                nothing is changed then.
-        """
-        strangers = [name for name in actions if name not in self.seats]
-        if strangers:
-            raise ActionError(f"actions: {strangers[0]} is not there; allowed: {list(self.seats)}")
-        movers = self.movers()
-        missing = [name for name in movers if name not in actions]
-        if missing:
-            raise ActionError(f"actions: {missing[0]} is missing; allowed: {movers}")
-        moves = self._gather({name: actions[name] for name in movers})
-        self._moves = {**self._moves, **moves}
-        self._seen = None
-        self.turn += 1
-        if self.turn < len(self.game.turns):
-            self.metrics = dict.fromkeys(self.rows.metric_names, 0.0)
-            return None
-        return self._finish()
-
-    def _gather(self, actions: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Moves of the groups whose turn it is; empty seats move with the first of their space."""
-        moves: dict[str, Tensor] = {}
-        for name in self.game.turns[self.turn]:
-            group, reader = self._groups[name], self._readers[name]
-            idle = _blank(group.action_space)
-            read = [reader.read(idle, None)] * group.seats
-            for agent, action in actions.items():
-                if self.seats[agent].group is group:
-                    reader.name = f"action of {agent}"
-                    read[self.seats[agent].place] = reader.read(action, None)
-            if isinstance(read[0], dict):
-                parts = cast("list[dict[str, Tensor]]", read)
-                stacked: Any = {k: torch.stack([p[k] for p in parts], 1) for k in parts[0]}
-            else:
-                stacked = torch.stack(cast("list[Tensor]", read), 1)
-            moves |= keyed(stacked, group)
-        return moves
-
-    def _finish(self) -> Ended:
-        """Advance the game, and see who has gone and who has come."""
-        before = self.seats
-        out = self.rows.advance(self._moves)
-        self.turn, self._moves, self._seen = 0, {}, None
-        self.metrics = dict(zip(self.rows.metric_names, out.metrics[0].tolist(), strict=True))
-        paid = out.diagnostics[AGENT_REWARD.name][0].tolist()
-        self.seats = self._seated()
-        over = bool(out.terminated.item())
-        limit = bool(out.truncated.item())
-        self._gone = gone = {name for name in before if name not in self.seats}
-        left = set(before) if over else gone
-        truncated = set(before) - left if limit else set()
-        last = {name: self.blank(name) for name in gone}
-        last |= {name: self.observe(name) for name in before if name not in gone}
-        joined = [] if over or limit else [n for n in self.seats if n not in before]
-        if over or limit:
-            self.seats = {name: seat for name, seat in self.seats.items() if name in before}
-        self.seats |= {name: before[name] for name in gone}
-        return Ended({n: paid[s.axis] for n, s in before.items()}, left, truncated, joined, last)
-
-    def remove(self, agents: Iterable[str]) -> None:
-        """Forget agents that have gone."""
-        for agent in agents:
-            self.seats.pop(agent, None)
-
-
-def _mask_space(space: gym.Space[Any]) -> gym.Space[Any]:
-    if isinstance(space, spaces.MultiDiscrete):
-        return spaces.Tuple([spaces.Box(0, 1, (int(n),), np.int8) for n in space.nvec.ravel()])
-    return spaces.Box(0, 1, (choices(space),), np.int8)
-
-
-def _mask(space: gym.Space[Any], flat: Any) -> Any:
-    """A mask as ``space.sample`` takes it: a tuple of arrays for a MultiDiscrete space."""
-    if isinstance(space, spaces.MultiDiscrete):
-        return tuple(np.split(flat, np.cumsum(space.nvec.ravel())[:-1]))
-    return flat
-
-
-def _blank(space: gym.Space[Any]) -> Any:
-    if isinstance(space, spaces.Dict):
-        return {k: _full(s) if k == "action_mask" else _blank(s) for k, s in space.spaces.items()}
-    if isinstance(space, spaces.Box):
-        return np.clip(np.zeros(space.shape), space.low, space.high).astype(space.dtype)
-    if isinstance(space, spaces.Discrete):
-        return space.dtype.type(space.start)
-    if isinstance(space, spaces.MultiDiscrete):
-        return space.start.astype(space.dtype)
-    return np.zeros(space.shape or (), space.dtype)
-
-
-def _full(space: gym.Space[Any]) -> Any:
-    if isinstance(space, spaces.Tuple):
-        return tuple(_full(part) for part in space.spaces)
-    return np.ones(space.shape or (), np.int8)
-
-
-def _flat(space: gym.Space[Any]) -> gym.Space[Any]:
-    return spaces.flatten_space(space) if isinstance(space, spaces.Dict) else space
-
-
-def _copied(value: Any) -> Any:
-    return {k: v.copy() for k, v in value.items()} if isinstance(value, dict) else value.copy()
+from sixgym.envs.core.table import Ended, Table
 
 
 class _View:
@@ -488,7 +209,7 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)
             return
-        self._check(agent, action)
+        self.table.check(agent, action)
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
         self._actions[agent] = action
@@ -500,13 +221,6 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
         self._deads_step_first()
         if self.render_mode == "human":
             self.render()
-
-    def _check(self, agent: str, action: Any) -> None:
-        """Refuse a wrong action before anything is changed."""
-        group = self.table.seats[agent].group
-        reader = self.table._readers[group.name]
-        reader.name = f"action of {agent}"
-        reader.read(action, None)
 
     def _close_turn(self) -> None:
         """Hand the turn's moves to the table; a turn of nobody passes at once."""
@@ -567,8 +281,6 @@ def make_game(system: str | type[Game[Any, Any]], **kwargs: Any) -> Game[Any, An
     Raises:
         OptionsError: the system is not a game.
     """
-    from sixgym.envs.core.registry import load_system
-
     cls = load_system(system) if isinstance(system, str) else system
     if not issubclass(cls, Game):
         raise OptionsError(f"system={cls.__name__}: allowed: a game")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,8 @@ import sixgym
 from sixgym.envs.core.errors import OptionsError, PolicyError
 from sixgym.envs.core.make import make_vector_env
 from sixgym.envs.core.registry import entry
-from sixgym.envs.core.rollout import Episodes, Policy, rollout
-from sixgym.leaderboard.players import Member, Player, find_player, kwargs_of, reference_of
+from sixgym.envs.core.rollout import Policy, rollout
+from sixgym.leaderboard.players import Player, find_player, kwargs_of, reference_of
 from sixgym.leaderboard.protocol import EPISODES, Task, make_task
 from sixgym.leaderboard.store import Result, file_name, load_all, run_of, save
 
@@ -122,13 +124,21 @@ def play(
     rows: int = ROWS,
     deterministic: bool = True,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """A player's row of a task: each of its members plays all episodes."""
-    kwargs = kwargs_of(player, task)
     runs = []
     for place, member in enumerate(player.members):
         tell = None if progress is None else _shifted(progress, place, len(player.members))
-        episodes = play_member(task, player, member, kwargs, rows, deterministic, tell)
+        with _rows_for(player, task, rows) as env:
+            episodes = rollout(
+                env,
+                member.make(env.system),
+                task.seeds,
+                deterministic=deterministic,
+                progress=tell,
+                clock=clock,
+            )
         runs.append(
             run_of(
                 episodes,
@@ -141,29 +151,22 @@ def play(
     return Result(task=task, policy=player.card, runs=runs, versions=versions())
 
 
-def play_member(
-    task: Task,
-    player: Player,
-    member: Member,
-    kwargs: Mapping[str, Any],
-    rows: int,
-    deterministic: bool,
-    progress: Progress | None,
-) -> Episodes:
-    """The episodes of one member.
+@contextmanager
+def _rows_for(player: Player, task: Task, rows: int) -> Iterator[SixgymVectorEnv]:
+    """The environment that a player acts in.
 
     Raises:
-        PolicyError: it acts in another horizon than the task's: its episodes are not paired.
+        PolicyError: its horizon is not the task's, so its episodes could not be paired.
     """
-    env = make_rows(player.card.env_id, min(rows, task.episodes), kwargs)
+    card = player.card
+    env = make_rows(card.env_id, min(rows, task.episodes), kwargs_of(player, task))
     if env.rows.max_episode_steps != task.horizon:
         raise PolicyError(
-            f"policy {player.card.name}: acts in {player.card.env_id} with a horizon of "
+            f"policy {card.name}: acts in {card.env_id} with a horizon of "
             f"{env.rows.max_episode_steps}; allowed: the task's {task.horizon}"
         )
     try:
-        policy = member.make(env.system)
-        return rollout(env, policy, task.seeds, deterministic=deterministic, progress=progress)
+        yield env
     finally:
         env.close()
 

@@ -69,8 +69,8 @@ class Episodes:
         length: (episodes,) int64, steps.
         terminated: (episodes,) bool, true where the system ended it, not the time limit.
         sums: sum over the episode of each level-0 metric, (episodes,) each.
-        decision_seconds: (calls,) wall time of each ``predict``.
-        step_seconds: (calls,) wall time of each step of the environment.
+        decision_seconds: (calls,) time of each ``predict``.
+        step_seconds: (calls,) time of each step of the environment.
         rows: rows of a call, by which a time is divided to have it per decision.
     """
 
@@ -134,6 +134,7 @@ def rollout(
     *,
     deterministic: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Episodes:
     """Play one episode for each seed and sum it up.
 
@@ -147,6 +148,7 @@ def rollout(
         seeds: row seed of each episode.
         deterministic: passed to ``predict``.
         progress: called with (episodes ended, episodes in all) after every step.
+        clock: tells the time in seconds; ``time.process_time`` times the processor, not the wall.
 
     Raises:
         PolicyError: the policy has no ``predict``, or returned NaN, a wrong shape or type, or an
@@ -167,7 +169,7 @@ def rollout(
     for first in range(0, len(wanted), env.num_envs):
         batch = wanted[first : first + env.num_envs]
         report = None if progress is None else _Offset(progress, first, len(wanted))
-        parts.append(_play(env, policy, batch, deterministic, report))
+        parts.append(_play(env, policy, batch, deterministic, report, clock))
     return concatenate(parts)
 
 
@@ -207,6 +209,7 @@ def _play(
     seeds: NDArray[np.int64],
     deterministic: bool,
     report: Callable[[int], None] | None,
+    clock: Callable[[], float],
 ) -> Episodes:
     """One episode in each row of one batch."""
     rows, used = env.num_envs, len(seeds)
@@ -222,11 +225,11 @@ def _play(
     observation, _ = env.reset(seed=[int(s) for s in padded])
     start = np.ones(rows, dtype=bool)
     while active[:used].any():
-        began = time.perf_counter()
+        began = clock()
         action = actor.act(observation, start)
-        decided = time.perf_counter()
+        decided = clock()
         observation, paid, terminated, truncated, infos = _step(env, policy, action)
-        steps.append(time.perf_counter() - decided)
+        steps.append(clock() - decided)
         decisions.append(decided - began)
         reward += np.where(active, np.asarray(paid, dtype=np.float64), 0.0)
         length += active

@@ -14,8 +14,9 @@ import os
 import statistics
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,7 +99,7 @@ class Claim(NamedTuple):
     judge: Callable[[Evidence], Outcome]
 
 
-TIMING_ROUNDS = 5
+TIMING_ROUNDS = 3
 """How often plays are timed in turn."""
 TIMING_SLOTS = 20
 """Steps of a play that is only timed."""
@@ -135,20 +136,21 @@ class Evidence:
         """Headline of one over that of another, paired."""
         return stats.paired_ratio(self.sample(one), self.sample(other))
 
-    def pace(self, one: Play, other: Play) -> Interval:
-        """Wall time of a slot of one over that of another: median and range of a few rounds.
+    def paces(self, one: Play, others: Sequence[Play]) -> list[Interval]:
+        """Processor time of a slot of one over that of others: median and range of some rounds.
 
-        They are timed in turn, when nothing else of ours runs, so that load hits both.
+        They are timed in turn on one thread, when nothing else of ours runs.
         """
         again = self._again or self.result
         rounds = [
-            slot_seconds(again(one)) / slot_seconds(again(other)) for _ in range(TIMING_ROUNDS)
+            [slot_seconds(again(each)) for each in (one, *others)] for _ in range(TIMING_ROUNDS)
         ]
-        return Interval(statistics.median(rounds), min(rounds), max(rounds))
+        ratios = [[mine / theirs[i] for mine, *theirs in rounds] for i in range(len(others))]
+        return [Interval(statistics.median(r), min(r), max(r)) for r in ratios]
 
 
 def slot_seconds(result: Result) -> float:
-    """Median wall time of a slot per row: the decision and the environment's step."""
+    """Median time of a slot per row: the decision and the environment's step."""
     timings = [run.timing for run in result.runs]
     slots = [(t.decision_median_s + t.step_median_s) / t.rows for t in timings]
     return sum(slots) / len(slots)
@@ -203,7 +205,8 @@ def run_claims(
 
         def again(one: Play) -> Result:
             short = replace(one, params=(*one.params, ("max_episode_steps", TIMING_SLOTS)))
-            found = _attempt(module.__name__, short, episodes, weights)
+            with _single_thread():
+                found = _attempt(module.__name__, short, episodes, weights, time.process_time)
             assert isinstance(found, Result)
             return found
 
@@ -285,8 +288,25 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """One torch thread, so that processor time means work and not waiting in a spin."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _attempt(
-    module: str, one: Play, episodes: int, weights: Mapping[str, str] | None
+    module: str,
+    one: Play,
+    episodes: int,
+    weights: Mapping[str, str] | None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Result | str:
     """Play; or say which weights are missing. Runs in a worker."""
     from sixgym.leaderboard.players import Player, find_player, player_of
@@ -306,7 +326,7 @@ def _attempt(
                 return f"no shipped weights of {one.policy} for {one.env_id}"
             raise
     task = task_of(one.env_id, episodes=episodes, params=dict(one.params))
-    return play_task(task, player)
+    return play_task(task, player, clock=clock)
 
 
 def _retrained(module: Any, claims: Iterable[Claim], output: Path) -> dict[str, str]:

@@ -136,9 +136,9 @@ def test_a_pace_is_the_median_of_rounds_timed_in_turn() -> None:
         run = found.runs[0].model_copy(update={"timing": timing})
         return found.model_copy(update={"runs": [run]})
 
-    found = Evidence({}, again).pace(one, other)
-    assert found.value == pytest.approx(0.5)
-    assert asked == [one, other] * 5
+    (found,) = Evidence({}, again).paces(one, [other])
+    assert found == pytest.approx((0.5, 0.5, 0.5))
+    assert asked == [one, other] * 3
 
 
 def _toy_claims() -> types.ModuleType:

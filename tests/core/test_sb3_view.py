@@ -208,7 +208,6 @@ def test_maskable_ppo_never_tries_what_is_masked() -> None:
 
 
 def test_vec_video_recorder(tmp_path: Any) -> None:
-    pytest.importorskip("moviepy")
     env = make_vec_env("toy/Tank-v0", 2, seed=0, render_mode="rgb_array")
     video = VecVideoRecorder(env, str(tmp_path), lambda step: step == 0, video_length=5)
     video.reset()

@@ -158,7 +158,6 @@ def test_record_episode_statistics() -> None:
 
 
 def test_record_video(tmp_path: Any) -> None:
-    pytest.importorskip("moviepy")
     env = RecordVideo(gym.make("toy/Tank-v0", render_mode="rgb_array"), str(tmp_path))
     env.reset(seed=0)
     for _ in range(20):

@@ -8,6 +8,7 @@ the single environment seeded s + i, whatever the batch size and the order of re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, cast
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.rng import episode_key
 from sixgym.envs.core.errors import OptionsError, StateError
-from sixgym.envs.core.fuse import FusedRow, fuse_rows
+from sixgym.envs.core.fuse import FusedRow, below_autograd, fuse_rows
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 256
@@ -176,7 +177,9 @@ class Rows(Generic[P, S]):
             inputs = (tuple(state), action, self._key, self.step)
             result = self._compiled(*inputs)(*inputs)
         else:
-            result = self._advance_eager(tuple(state), action)
+            # A solver may differentiate; a plain step never does.
+            with nullcontext() if self.system.contains_solver else below_autograd():
+                result = self._advance_eager(tuple(state), action)
         self._state = self._state_type(result.state)
         self.step = result.step
         return result.outcome

@@ -321,9 +321,24 @@ class RisNomaBase(System[P, State]):
 class RisNoma(RisNomaBase[RisNomaParams]):
     """Full control of a RIS-assisted semantic uplink: volumes, factors, phases, order.
 
-    The action is a vector in [-1, 1] of 3 K + N numbers (see `decode_action`). With
-    ``action_mode="block_param"`` it is a dictionary of a block (0 extraction, 1 surface, 2 order)
-    and that vector, of which only the block's part is applied and the rest is held.
+    Each slot, K users extract semantic bits from raw data that has deadlines, then send them
+    together to an access point that decodes one user after another, over direct paths and over a
+    surface of N elements. The aim is raw-equivalent bits delivered per joule, as a ratio of sums.
+
+    **Action**: ``Box(-1, 1, (3 K + N,))``: shares of the volume that may be extracted, extraction
+    factors, phases over pi, decoding scores; see `decode_action`. With
+    ``action_mode="block_param"`` a dictionary of a block (0 extraction, 1 surface, 2 order) and that
+    vector, of which only the block's part is applied and the rest is held.
+
+    **Observation**: ``Box(-10, 10, (K (11 + W) + 5,), float32)``; see `Observer`.
+
+    **Reward**: (useful bits - reference_ee energy - drop_weight dropped bits) / mean arrivals of a
+    slot; with ``reward="slot_ee"`` 1e-7 times the slot's own efficiency, less dropped bits.
+
+    **Starting state**: users uniform in a disc, a stationary channel, first arrivals only, random
+    phases, identity order, factor 0.5, mean volume; with ``init="ao"`` optimised once.
+
+    **Episode end**: never terminates; truncated after 100 slots unless made otherwise.
     """
 
     params_type = RisNomaParams
@@ -368,8 +383,15 @@ class RisNoma(RisNomaBase[RisNomaParams]):
 class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):
     """Choose in every slot which of three blocks an optimiser redoes; the others are held.
 
-    Actions: 0 traffic reshaping (volumes and factors), 1 channel reconfiguration (phases),
-    2 decoding order, and with ``allow_noop`` 3, which redoes nothing.
+    The world, the observation, the reward and the starting state are those of `RisNoma`: row seed s
+    is the same world in both.
+
+    **Action**: ``Discrete(3)``: 0 traffic reshaping (volumes and factors), 1 channel
+    reconfiguration (phases), 2 decoding order; with ``allow_noop`` 3, which redoes nothing. Held
+    are phases, order, factors and volumes in bits (``hold="rate"``), or with ``hold="queue"`` the
+    factors only, the volume following the backlog.
+
+    **Cost**: ``solver_ops`` in ``info``: nominal operations of the optimiser that ran.
     """
 
     params_type = RisNomaSelectParams

@@ -146,7 +146,7 @@ def test_t20_the_world_does_not_depend_on_the_policy() -> None:
 def test_t20_a_row_alone_is_the_row_in_a_batch(system: str) -> None:
     batch = world(system, 8, first=40)
     alone = world(system, 1, first=43)
-    for step in range(40):
+    for step in range(40 if system == FULL else 12):
         action = hybrid(batch, step) if system == FULL else (torch.arange(8) + step) % 3
         many, one = batch.advance(action), alone.advance(action[3:4])
         torch.testing.assert_close(many.observation[3:4], one.observation, rtol=1e-5, atol=1e-6)
@@ -294,7 +294,7 @@ VARIANTS: list[dict[str, Any]] = [
     {},
     {"num_users": 1},
     {"num_elements": 0},
-    {"num_antennas": 3, "num_elements": 8},
+    {"num_antennas": 3, "num_users": 2, "num_elements": 8},
     {"tx_mode": "fixed_power"},
     {"tx_mode": "fixed_power", "num_antennas": 2, "num_elements": 4},
     {"window_slots": 1},
@@ -351,7 +351,7 @@ def test_block_selection_stays_finite(variant: dict[str, Any]) -> None:
 
 def test_a_long_run_of_one_block_stays_finite() -> None:
     rows = world(SELECT, 4, dtype="float32", allow_noop=True)
-    for _ in range(200):
+    for _ in range(100):
         out = rows.advance(torch.arange(4))
     check_sane(rows, out)
 

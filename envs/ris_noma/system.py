@@ -327,8 +327,8 @@ class RisNoma(RisNomaBase[RisNomaParams]):
 
     **Action**: ``Box(-1, 1, (3 K + N,))``: shares of the volume that may be extracted, extraction
     factors, phases over pi, decoding scores; see `decode_action`. With
-    ``action_mode="block_param"`` a dictionary of a block (0 extraction, 1 surface, 2 order) and that
-    vector, of which only the block's part is applied and the rest is held.
+    ``action_mode="block_param"`` a dictionary of a block (0 extraction, 1 surface, 2 order) and
+    that vector, of which only the block's part is applied and the rest is held.
 
     **Observation**: ``Box(-10, 10, (K (11 + W) + 5,), float32)``; see `Observer`.
 

@@ -64,12 +64,14 @@ class Timing(_Model):
         decision_p99_s: 99th percentile of it.
         step_median_s: median time of one step of the environment for all rows; where the step
             contains a solver, its time is here.
+        slot_mean_s: mean time of a decision and a step together, for all rows.
     """
 
     rows: int = Field(ge=1)
     decision_median_s: float = Field(ge=0.0)
     decision_p99_s: float = Field(ge=0.0)
     step_median_s: float = Field(ge=0.0)
+    slot_mean_s: float = Field(ge=0.0)
 
 
 class Run(_Model):
@@ -196,6 +198,7 @@ def run_of(
             decision_median_s=float(np.median(episodes.decision_seconds)),
             decision_p99_s=float(np.percentile(episodes.decision_seconds, 99)),
             step_median_s=float(np.median(episodes.step_seconds)),
+            slot_mean_s=float(np.mean(episodes.decision_seconds + episodes.step_seconds)),
         ),
     )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import statistics
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -99,9 +98,9 @@ class Claim(NamedTuple):
     judge: Callable[[Evidence], Outcome]
 
 
-TIMING_ROUNDS = 3
+TIMING_ROUNDS = 7
 """How often plays are timed in turn."""
-TIMING_SLOTS = 20
+TIMING_SLOTS = 40
 """Steps of a play that is only timed."""
 
 
@@ -110,11 +109,11 @@ class Evidence:
 
     Args:
         results: by play.
-        again: plays the first steps of a play once more, to time it.
+        again: plays the first steps of a play once more in so many rows, to time it.
     """
 
     def __init__(
-        self, results: Mapping[Play, Result], again: Callable[[Play], Result] | None = None
+        self, results: Mapping[Play, Result], again: Callable[[Play, int], Result] | None = None
     ) -> None:
         self._results = results
         self._again = again
@@ -136,23 +135,34 @@ class Evidence:
         """Headline of one over that of another, paired."""
         return stats.paired_ratio(self.sample(one), self.sample(other))
 
-    def paces(self, one: Play, others: Sequence[Play]) -> list[Interval]:
-        """Processor time of a slot of one over that of others: median and range of some rounds.
+    def paces(self, one: Play, others: Sequence[Play], rows: int) -> list[Interval]:
+        """Processor time of a slot of one over that of others, for a batch of so many rows.
 
-        They are timed in turn on one thread, when nothing else of ours runs.
+        They are timed in turn on one thread, when nothing else of ours runs. The value compares the
+        fastest round of each, which other load disturbs least; the interval is the range of the
+        rounds.
         """
-        again = self._again or self.result
+        assert self._again is not None, "only where plays can be repeated"
         rounds = [
-            [slot_seconds(again(each)) for each in (one, *others)] for _ in range(TIMING_ROUNDS)
+            [slot_seconds(self._again(each, rows)) for each in (one, *others)]
+            for _ in range(TIMING_ROUNDS)
         ]
+        best, *bests = (min(times) for times in zip(*rounds, strict=True))
         ratios = [[mine / theirs[i] for mine, *theirs in rounds] for i in range(len(others))]
-        return [Interval(statistics.median(r), min(r), max(r)) for r in ratios]
+        return [Interval(best / b, min(r), max(r)) for b, r in zip(bests, ratios, strict=True)]
 
 
 def slot_seconds(result: Result) -> float:
-    """Median time of a slot per row: the decision and the environment's step."""
+    """Time of a slot per row: the decision and the environment's step.
+
+    The median over slots in a batch, where slots are alike; the mean of a row alone, where they
+    are not (a chooser's slots cost what they choose).
+    """
     timings = [run.timing for run in result.runs]
-    slots = [(t.decision_median_s + t.step_median_s) / t.rows for t in timings]
+    slots = [
+        (t.decision_median_s + t.step_median_s) / t.rows if t.rows > 1 else t.slot_mean_s
+        for t in timings
+    ]
     return sum(slots) / len(slots)
 
 
@@ -203,10 +213,10 @@ def run_claims(
         wanted = list(dict.fromkeys(one for claim in claims for one in claim.plays))
         results, missing = _play_all(module.__name__, wanted, episodes, jobs, weights, reporter)
 
-        def again(one: Play) -> Result:
+        def again(one: Play, rows: int) -> Result:
             short = replace(one, params=(*one.params, ("max_episode_steps", TIMING_SLOTS)))
             with _single_thread():
-                found = _attempt(module.__name__, short, episodes, weights, time.process_time)
+                found = _attempt(module.__name__, short, rows, weights, time.process_time)
             assert isinstance(found, Result)
             return found
 

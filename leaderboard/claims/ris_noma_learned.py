@@ -27,6 +27,8 @@ FULL = play("drl_full_ppo", HYBRID, needs_weights=True)
 ROUND_ROBIN, RANDOM = play("round_robin", SELECT), play("random", SELECT)
 ALL, ALL_ONCE = play("ao", SELECT), play("ao1", SELECT)
 
+BATCH = 64
+"""Rows for which the prototype's times per slot were taken, and so the threshold of C3."""
 MIN_SEEDS = 3
 """Training seeds that a learned claim needs at least."""
 
@@ -64,12 +66,16 @@ def _c2(evidence: Evidence) -> Outcome:
 def _c3(evidence: Evidence) -> Outcome:
     told, bars, labels, findings = [], [], [], []
     references = (ALL, ALL_ONCE)
-    for reference, pace in zip(references, evidence.paces(LEARNED, references), strict=True):
+    batched = evidence.paces(LEARNED, references, BATCH)
+    alone = evidence.paces(LEARNED, references, 1)
+    for reference, pace, single in zip(references, batched, alone, strict=True):
         name = reference.policy
         ops, theirs = (evidence.value(one, "solver_ops_per_slot") for one in (LEARNED, reference))
         work = ops.value / theirs.value
         score = evidence.ratio(LEARNED, reference)
-        told.append(f"against {name}: ops {work:.2f}, time {pace}, EE {score}")
+        told.append(
+            f"against {name}: ops {work:.2f}, time {pace} (one row alone {single}), EE {score}"
+        )
         labels += [f"ops / {name}", f"time / {name}", f"EE / {name}"]
         bars += [Interval(work, work, work), pace, score]
         if reference == ALL:
@@ -81,8 +87,9 @@ def _c3(evidence: Evidence) -> Outcome:
     found, why = verdict(findings)
     return Outcome(
         found,
-        "; ".join(told) + ". Judged against ao (two rounds), the reference; time is the "
-        "processor's, median and range of rounds",
+        "; ".join(told) + ". Judged against ao (two rounds), the reference, and by the processor "
+        f"time of {BATCH} rows as on the prototype (fastest of some rounds, range of all); in a "
+        "batch every block is solved in every slot, because rows choose differently",
         why,
         draw=draw_bars(labels, bars, "ratio", line=0.6),
     )

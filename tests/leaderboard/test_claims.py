@@ -70,7 +70,9 @@ def result(values: Any) -> Result:
         description="",
         env_id=task.env_id,
     )
-    timing = Timing(rows=2, decision_median_s=1e-3, decision_p99_s=1e-3, step_median_s=3e-3)
+    timing = Timing(
+        rows=2, decision_median_s=1e-3, decision_p99_s=1e-3, step_median_s=3e-3, slot_mean_s=4e-3
+    )
     run = Run(reward=values, length=[1] * len(values), sums={}, timing=timing)
     return Result(task=task, policy=card, runs=[run])
 
@@ -119,26 +121,33 @@ def test_thresholds_and_verdicts() -> None:
     assert verdict([]) == ("pass", "")
 
 
-def test_slot_time_is_decision_plus_step_per_row() -> None:
+def test_slot_time_is_of_one_row() -> None:
     assert slot_seconds(result(WORLD)) == pytest.approx(2e-3)
 
 
-def test_a_pace_is_the_median_of_rounds_timed_in_turn() -> None:
-    """The machine slows down threefold meanwhile: the ratio does not notice."""
+def test_a_pace_compares_the_fastest_of_rounds_timed_in_turn() -> None:
+    """The machine slows down threefold in the middle of a round: the value does not notice."""
     one, other = play("a", SELECT), play("b", SELECT)
     asked: list[Play] = []
 
-    def again(which: Play) -> Result:
+    def again(which: Play, rows: int) -> Result:
+        assert rows == 8
         asked.append(which)
         found = result([1.0])
-        speed = (1.0 if which is one else 2.0) * (1.0 if len(asked) < 5 else 3.0)
-        timing = Timing(rows=1, decision_median_s=speed, decision_p99_s=speed, step_median_s=0.0)
+        speed = (1.0 if which is one else 2.0) * (1.0 if len(asked) < 4 else 3.0)
+        timing = Timing(
+            rows=1,
+            decision_median_s=speed,
+            decision_p99_s=speed,
+            step_median_s=0.0,
+            slot_mean_s=speed,
+        )
         run = found.runs[0].model_copy(update={"timing": timing})
         return found.model_copy(update={"runs": [run]})
 
-    (found,) = Evidence({}, again).paces(one, [other])
-    assert found == pytest.approx((0.5, 0.5, 0.5))
-    assert asked == [one, other] * 3
+    (found,) = Evidence({}, again).paces(one, [other], 8)
+    assert found == pytest.approx((0.5, 0.5 / 3.0, 0.5))
+    assert asked == [one, other] * 7
 
 
 def _toy_claims() -> types.ModuleType:

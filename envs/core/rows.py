@@ -21,6 +21,8 @@ from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 256
 """Eager batches are stepped in chunks of this many rows, so that temporaries stay in cache."""
+SOLVER_CHUNK_ROWS = 1024
+"""The same for a step with a solver, which has many small operations and splits its rows."""
 
 
 class Outcome(NamedTuple):
@@ -195,16 +197,17 @@ class Rows(Generic[P, S]):
         return self.system.action_mask(self.state)
 
     def _advance_eager(self, state: tuple[Tensor, ...], action: Action) -> _Result:
-        if self.num_rows <= CHUNK_ROWS:
+        size = SOLVER_CHUNK_ROWS if self.system.contains_solver else CHUNK_ROWS
+        if self.num_rows <= size:
             return self._pure(state, action, self._key, self.step)
-        bounds = range(0, self.num_rows, CHUNK_ROWS)
-        before = [tuple(leaf[i : i + CHUNK_ROWS] for leaf in state) for i in bounds]
+        bounds = range(0, self.num_rows, size)
+        before = [tuple(leaf[i : i + size] for leaf in state) for i in bounds]
         parts = [
             self._pure(
                 chunk,
-                tree_map(lambda t, i=i: t[i : i + CHUNK_ROWS], action),
-                self._key[i : i + CHUNK_ROWS],
-                self.step[i : i + CHUNK_ROWS],
+                tree_map(lambda t, i=i: t[i : i + size], action),
+                self._key[i : i + size],
+                self.step[i : i + size],
             )
             for i, chunk in zip(bounds, before, strict=True)
         ]

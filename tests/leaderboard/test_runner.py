@@ -201,7 +201,7 @@ def test_quiet_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("id", [e.id for e in entries()])
+@pytest.mark.parametrize("id", [e.id for e in entries() if e.id.startswith("sixgym/")])
 def test_every_environment_has_a_board(id: str) -> None:
     names = policy_names(id)
     assert {"random", "constant"} <= set(names)

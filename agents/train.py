@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,12 +106,11 @@ def train(
     config: TrainConfig, *, wandb: bool = False, resume: bool = False, output: Path | None = None
 ) -> list[RunResult]:
     """Train every seed of a configuration; see `train_from_config`."""
-    folder = run_folder(config, output, resume=resume)
     check(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8"
-    )
+    folder = run_folder(config, output, resume=resume)
+    if not resume:
+        text = yaml.safe_dump(config.plain(), sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
     baselines = play_baselines(config)
     write_json(folder / "baselines.json", baselines)
     results: list[RunResult] = []
@@ -125,19 +125,26 @@ def train(
 def run_folder(config: TrainConfig, output: Path | None = None, *, resume: bool = False) -> Path:
     """The folder of a run: ``<output>/<system>/<algorithm>/<name>``, ``-2`` and so on if taken.
 
+    A new run's folder is made here, so that two that start together do not get the same one.
+
     Raises:
         ConfigError: ``resume`` and there is no such run.
     """
     root = Path(config.output) if output is None else output
     parent = root / system_name(config.env) / config.algorithm
-    taken = [parent / config.name]
-    while taken[-1].exists():
-        taken.append(parent / f"{config.name}-{len(taken) + 1}")
-    if not resume:
+    names = (config.name if n == 1 else f"{config.name}-{n}" for n in itertools.count(1))
+    folders = (parent / name for name in names)
+    if resume:
+        taken = list(itertools.takewhile(Path.exists, folders))
+        if not taken:
+            raise ConfigError(f"resume: no run {parent / config.name}")
         return taken[-1]
-    if len(taken) == 1:
-        raise ConfigError(f"resume: no run {taken[0]}")
-    return taken[-2]
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = next(folders)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 
 def system_name(env: str) -> str:

@@ -13,7 +13,7 @@ from agent_cases import SMALL, small
 from sixgym.agents import checkpoint
 from sixgym.agents.callbacks import Boundary
 from sixgym.agents.config import TrainConfig
-from sixgym.agents.train import RunResult, train
+from sixgym.agents.train import RunResult, run_folder, train
 from sixgym.envs.core.errors import CheckpointError, ConfigError
 
 
@@ -150,6 +150,12 @@ def test_new_run_never_overwrites_an_old_one(tmp_path: Path) -> None:
     (second,) = train(small("a2c"), output=tmp_path)
     assert first.folder.parent.name == "small"
     assert second.folder.parent.name == "small-2"
+
+
+def test_runs_that_start_together_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = [run_folder(small("ppo"), tmp_path) for _ in range(3)]
+    assert [f.name for f in folders] == ["small", "small-2", "small-3"]
+    assert run_folder(small("ppo"), tmp_path, resume=True) == folders[-1]
 
 
 def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ class FusedRow:
         leaves: list[Any] = list(_leaves(example))
         # Fake tensors: a branch on a value is an error here, not a constant in the graph.
         graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
-        self._compiled = cast("Callable[..., list[Tensor]]", torch._inductor.compile(graph, leaves))
+        # The kernels of one row take less time than a wrapper in Python that calls them.
+        fused = torch._inductor.compile(graph, leaves, options={"cpp_wrapper": True})
+        self._compiled = cast("Callable[..., list[Tensor]]", fused)
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result, in its own structure."""

@@ -5,6 +5,9 @@ process; whole steps with observations, infos and resets; random actions made be
 compilation timed apart. A vector step counts its real transitions only: the call in which a row is
 restarted (NextStep autoreset) costs time and counts nothing, as in Gymnasium's own benchmark.
 
+What shares the processor slows a process down even by CPU time, so everything that is compared is
+measured in turns, a fraction of a second each, and a figure is the best turn.
+
 Nothing here is asserted by tests: absolute numbers depend on the machine, so read the ratios.
 """
 
@@ -15,7 +18,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -46,7 +49,7 @@ class Speed:
     mode: str
     """``eager``, ``compiled``, or ``numpy`` for CartPole."""
     steps_per_cpu_s: float
-    """Best block: what the code can do when the machine lets it."""
+    """Best turn: what the code can do when the machine lets it."""
     median_steps_per_cpu_s: float
     compile_wall_s: float
     """Time of the calls before steady state; 0 where nothing is compiled."""
@@ -54,31 +57,40 @@ class Speed:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure a cell."""
+    """How long to measure: turns of each cell, and CPU seconds of a turn at least."""
 
-    blocks: int
-    cpu_s: float
-    """Stop after this much CPU time, but not before one block."""
-
-
-FULL = Effort(blocks=5, cpu_s=12.0)
-QUICK = Effort(blocks=2, cpu_s=1.0)
+    turns: int
+    turn_s: float
 
 
-def blocks(run_block: Callable[[], int], effort: Effort) -> list[float]:
-    """Transitions per CPU second of each block; ``run_block`` returns its transitions."""
-    rates: list[float] = []
-    spent = 0.0
-    while not rates or (len(rates) < effort.blocks and spent < effort.cpu_s):
-        began = time.process_time()
-        transitions = run_block()
+FULL = Effort(turns=7, turn_s=0.5)
+QUICK = Effort(turns=2, turn_s=0.2)
+
+Block = Callable[[], int]
+"""Plays whole episodes with their restarts and returns the transitions."""
+
+
+def one_turn(run_block: Block, turn_s: float) -> float:
+    """Transitions per CPU second over as many blocks as it takes."""
+    transitions = 0
+    began = time.process_time()
+    while True:
+        transitions += run_block()
         took = time.process_time() - began
-        spent += took
-        rates.append(transitions / took)
+        if took >= turn_s:
+            return transitions / took
+
+
+def in_turns(cells: Sequence[Block], effort: Effort) -> list[list[float]]:
+    """Rates of each cell, all cells measured in turn."""
+    rates: list[list[float]] = [[] for _ in cells]
+    for _ in range(effort.turns):
+        for cell, found in zip(cells, rates, strict=True):
+            found.append(one_turn(cell, effort.turn_s))
     return rates
 
 
-def single_block(env: gym.Env[Any, Any], actions: Iterator[Any], calls: int) -> Callable[[], int]:
+def single_block(env: gym.Env[Any, Any], actions: Iterator[Any], calls: int) -> Block:
     """``calls`` steps of one env, with ``reset`` whenever an episode ends."""
 
     def run() -> int:
@@ -93,7 +105,7 @@ def single_block(env: gym.Env[Any, Any], actions: Iterator[Any], calls: int) -> 
 
 def vector_block(
     env: gym.vector.VectorEnv[Any, Any, Any], actions: Iterator[Any], calls: int
-) -> Callable[[], int]:
+) -> Block:
     """``calls`` steps of a NextStep vector env; rows being restarted count nothing."""
     waiting = np.zeros(env.num_envs, dtype=bool)
 
@@ -115,8 +127,8 @@ def action_pool(space: gym.Space[Any]) -> Iterator[Any]:
     return cycle([space.sample() for _ in range(POOL)])
 
 
-def measure(id: str, rows: int, mode: str, effort: Effort, calls: int) -> Speed:
-    """One cell: ``rows`` of ``id``; one row is the single env, more the native vector env."""
+def prepare(id: str, rows: int, mode: str) -> tuple[Block, float]:
+    """A cell, warm, and the time that took: one row is the single env, more the vector env."""
     kwargs: dict[str, Any] = {"compile": True} if mode == "compiled" else {}
     env: Any
     if rows == 1:
@@ -130,24 +142,13 @@ def measure(id: str, rows: int, mode: str, effort: Effort, calls: int) -> Speed:
     env.reset(seed=0)
     for _ in range(WARM_UP):
         env.step(next(actions))
-    warm_s = time.perf_counter() - began
-    rates = blocks(make_block(env, actions, calls), effort)
-    env.close()
-    return Speed(
-        env=id,
-        rows=rows,
-        mode=mode,
-        steps_per_cpu_s=max(rates),
-        median_steps_per_cpu_s=float(np.median(rates)),
-        compile_wall_s=warm_s if mode == "compiled" else 0.0,
-    )
+    return make_block(env, actions, calls_of(id, rows)), time.perf_counter() - began
 
 
 def calls_of(id: str, rows: int) -> int:
     """Calls in a block: whole episodes with their restart, so that each block pays for resets."""
     steps = entry(id).max_episode_steps if id != CARTPOLE else None
-    period = 200 if steps is None else steps + (rows > 1)
-    return period * max(1, 1000 // (period * rows))
+    return 200 if steps is None else steps + (rows > 1)
 
 
 def modes_of(id: str, compiled: bool) -> list[str]:
@@ -157,32 +158,25 @@ def modes_of(id: str, compiled: bool) -> list[str]:
     return ["eager"]
 
 
-def measure_all(
-    ids: list[str], rows: tuple[int, ...], effort: Effort, compiled: bool
-) -> list[Speed]:
-    """The table: CartPole first, then every id in every mode."""
-    cells = [(CARTPOLE, n, "numpy") for n in rows]
-    cells += [(id, n, mode) for id in ids for mode in modes_of(id, compiled) for n in rows]
+def measure_rows(ids: list[str], rows: int, effort: Effort, compiled: bool) -> list[Speed]:
+    """CartPole and every id in every mode at one number of rows."""
+    names = [(CARTPOLE, "numpy")]
+    names += [(id, mode) for id in ids for mode in modes_of(id, compiled)]
+    cells = [prepare(id, rows, mode) for id, mode in names]
+    rates = in_turns([block for block, _ in cells], effort)
     speeds = []
-    baseline: dict[int, float] = {}
-    print(f"{'environment':<26}{'mode':<10}{'rows':>6}", end="")
-    print(f"{'steps/CPU s':>14}{'x CartPole':>12}{'compile s':>11}")
-    for id, n, mode in cells:
-        speed = measure(id, n, mode, effort, calls_of(id, n))
+    for (id, mode), (_, warm_s), found in zip(names, cells, rates, strict=True):
+        compile_s = warm_s if mode == "compiled" else 0.0
+        speed = Speed(id, rows, mode, max(found), float(np.median(found)), compile_s)
         speeds.append(speed)
-        if id == CARTPOLE:
-            baseline[n] = speed.steps_per_cpu_s
-        ratio = speed.steps_per_cpu_s / baseline[n]
-        compile_s = f"{speed.compile_wall_s:11.1f}" if mode == "compiled" else f"{'-':>11}"
-        print(
-            f"{id:<26}{mode:<10}{n:>6}{speed.steps_per_cpu_s:>14,.0f}{ratio:>12.3f}{compile_s}",
-            flush=True,
-        )
+        ratio = speed.steps_per_cpu_s / speeds[0].steps_per_cpu_s
+        line = f"{rows:>5}  {id:<25}{mode:<10}{speed.steps_per_cpu_s:>12,.0f}{ratio:>12.3f}"
+        print(line + (f"{compile_s:>11.1f}" if compile_s else f"{'-':>11}"), flush=True)
     return speeds
 
 
 def sb3_overhead(id: str, rows: int, effort: Effort) -> float:
-    """CPU time that the stable-baselines3 view adds to a step of the vector env, as a share."""
+    """CPU time that the Stable-Baselines3 view adds to a step of the vector env, as a share."""
     from sixgym.sb3 import make_vec_env
 
     native: Any = gym.make_vec(id, rows, autoreset_mode="SameStep")
@@ -190,9 +184,9 @@ def sb3_overhead(id: str, rows: int, effort: Effort) -> float:
     actions = action_pool(native.action_space)
     native.reset(seed=0)
     view.reset()
-    calls = calls_of(id, rows)
+    calls = calls_of(id, 1)
 
-    def of(step: Callable[[Any], Any]) -> Callable[[], int]:
+    def of(step: Callable[[Any], Any]) -> Block:
         def run() -> int:
             for _ in range(calls):
                 step(next(actions))
@@ -200,15 +194,12 @@ def sb3_overhead(id: str, rows: int, effort: Effort) -> float:
 
         return run
 
-    rounds = [
-        (blocks(of(native.step), Effort(1, 0.0))[0], blocks(of(view.step), Effort(1, 0.0))[0])
-        for _ in range(max(effort.blocks, 2))
-    ]
-    return max(pair[0] for pair in rounds) / max(pair[1] for pair in rounds) - 1.0
+    alone, viewed = in_turns([of(native.step), of(view.step)], effort)
+    return max(alone) / max(viewed) - 1.0
 
 
 def ppo_share(id: str, rows: int, batch_size: int, iterations: int) -> dict[str, float]:
-    """CPU time spent in the env, as a share of a PPO run of stable-baselines3."""
+    """CPU time spent in the env, as a share of a PPO run of Stable-Baselines3."""
     from stable_baselines3 import PPO
 
     from sixgym.sb3 import make_vec_env
@@ -278,11 +269,14 @@ def main() -> None:
     effort = QUICK if quick else FULL
     ids = options.env or [e.id for e in entries()]
     rows = tuple(options.rows or (QUICK_ROWS if quick else ROWS))
-    speeds = measure_all(ids, rows, effort, compiled=not (quick or options.eager))
+    compiled = not (quick or options.eager)
+    print(f"{'rows':>5}  {'environment':<25}{'mode':<10}{'steps/CPU s':>12}", end="")
+    print(f"{'x CartPole':>12}{'compile s':>11}")
+    speeds = [speed for n in rows for speed in measure_rows(ids, n, effort, compiled)]
     views = {}
     for id in ids:
         views[id] = {"overhead": sb3_overhead(id, 256, effort)}
-        print(f"{id}: the stable-baselines3 view adds {views[id]['overhead']:.1%} at 256 rows")
+        print(f"{id}: the Stable-Baselines3 view adds {views[id]['overhead']:.1%} at 256 rows")
     ppo = {}
     for id in ids:
         ppo[id] = ppo_share(id, rows=256, batch_size=4096, iterations=1 if quick else 4)

@@ -101,6 +101,13 @@ class TrainConfig(_Strict):
     evaluation: Evaluation = Field(Evaluation(), description="on the validation worlds")
     checkpoint: Checkpoint = Field(Checkpoint(), description="how often to save")
     device: str = Field("cpu", description="where the networks are trained")
+    threads: int = Field(
+        1,
+        ge=0,
+        le=1024,
+        description="torch's threads while training; 0 leaves them: small networks gain nothing "
+        "from more, and where the cores are shared more wait for each other",
+    )
     output: str = Field("./runs", description="folder under which the run's folder is made")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 import yaml
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -50,6 +51,8 @@ IDENTITY = (
     "total_steps",
     "normalize",
     "evaluation",
+    "device",
+    "threads",
 )
 """Fields that must be the same for a checkpoint to be continued: all that decide its numbers
 (the baselines of ``evaluation`` do not)."""
@@ -108,6 +111,17 @@ def train(
     """Train every seed of a configuration; see `train_from_config`."""
     check(config)
     folder = run_folder(config, output, resume=resume)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads or threads)
+    try:
+        return _train_seeds(config, folder, wandb=wandb, resume=resume)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_seeds(
+    config: TrainConfig, folder: Path, *, wandb: bool, resume: bool
+) -> list[RunResult]:
     if not resume:
         text = yaml.safe_dump(config.plain(), sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")

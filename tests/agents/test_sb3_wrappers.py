@@ -158,3 +158,23 @@ def test_record_of_the_run_says_what_was_run(tmp_path: Path) -> None:
     assert set(record["versions"]) >= {"python", "torch", "stable-baselines3"}
     assert record["commit"] is None or len(record["commit"].rstrip("+")) == 40
     assert record["started"] <= record["finished"]
+
+
+def test_threads_are_set_for_the_training_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from sixgym.agents.callbacks import Boundary
+
+    seen: list[int] = []
+
+    def on_step(self: Boundary) -> bool:
+        seen.append(torch.get_num_threads())
+        return True
+
+    monkeypatch.setattr(Boundary, "_on_step", on_step)
+    before = torch.get_num_threads()
+    train(small("ppo", threads=before + 1), output=tmp_path)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before

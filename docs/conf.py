@@ -39,6 +39,8 @@ napoleon_use_ivar = True  # fields of a NamedTuple are listed once
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "sixgym"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 
 def _escape_shapes(

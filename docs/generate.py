@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sixgym.cli.catalogue import MARKS
+from sixgym.cli.catalogue import MARKS, short
 from sixgym.envs.core.registry import entries, entry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,20 +36,23 @@ def catalogue() -> str:
     )
 
 
-def arguments(id: str) -> str:
-    """The parameters of an environment."""
+def arguments(id: str, beyond: str | None = None) -> str:
+    """The parameters of an environment, or those that another one does not have."""
     params = entry(id).load_system().params_type
+    known = {} if beyond is None else entry(beyond).load_system().params_type.model_fields
     rows = [
         [
             f"`{row.name}`",
-            f"`{row.default!r}`",
-            row.unit,
-            f"`{row.allowed}`",
-            MARKS[row.source],
-            row.description + (f" ({row.note})" if row.note else ""),
+            f"{row.description}{f' ({row.note})' if row.note else ''} {MARKS[row.source]}",
+            f"`{short(repr(row.default))}` {'' if row.unit == '1' else row.unit}",
+            short(row.allowed),
         ]
         for row in params.table()
+        if row.name not in known
     ]
+    head = ["argument", "meaning and source", "default", "allowed"]
+    if beyond is not None:
+        return table(head, rows)
     presets = table(
         ["preset", "what it sets"],
         [
@@ -57,7 +60,6 @@ def arguments(id: str) -> str:
             for name, values in params.presets.items()
         ],
     )
-    head = ["argument", "default", "unit", "allowed", "source", "meaning"]
     return f"{table(head, rows)}\n\n{presets}"
 
 
@@ -184,7 +186,8 @@ def speed() -> str:
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
-    parts = {"catalogue": catalogue(), "speed": speed()}
+    own = arguments("sixgym/RisNomaSelect-v0", beyond="sixgym/RisNoma-v0")
+    parts = {"catalogue": catalogue(), "speed": speed(), "RisNomaSelect-v0-own": own}
     for found in entries():
         name = found.id.rpartition("/")[2]
         parts |= {

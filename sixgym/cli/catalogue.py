@@ -72,9 +72,9 @@ def _parameters(system: System[Any, Any]) -> str:
     rows = [
         [
             row.name,
-            _short(str(getattr(system.params, row.name))),
+            short(str(getattr(system.params, row.name))),
             row.unit,
-            _short(row.allowed),
+            short(row.allowed),
             MARKS.get(row.source, row.source),
             row.description,
         ]
@@ -83,7 +83,7 @@ def _parameters(system: System[Any, Any]) -> str:
     return table(rows, header=["name", "value", "unit", "allowed", "source", "meaning"])
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """Numbers of a text as a person writes them: ``1e+06`` for ``1000000.0``."""
     return re.sub(r"\d+\.\d+(e[-+]\d+)?", lambda found: f"{float(found[0]):.6g}", text)
 

@@ -19,7 +19,7 @@ from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import FusedRow, below_autograd, fuse_rows
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
-CHUNK_ROWS = 256
+CHUNK_ROWS = 512
 """Eager batches are stepped in chunks of this many rows, so that temporaries stay in cache."""
 SOLVER_CHUNK_ROWS = 1024
 """The same for a step with a solver, which has many small operations and splits its rows."""

@@ -32,6 +32,9 @@ Moves = Mapping[str, Tensor]
 group's space is a Dict with that part."""
 
 AGENT_REWARD = Metric("agent_reward", "1", "Reward of the agent on each seat, groups in order.")
+OWN = "agent_"
+"""Prefix of metrics that have one number for each seat, as (rows, agents): `Game.set_groups` gives
+them their shape, and ``infos[agent]`` holds the agent's own number under the name without it."""
 ALIVE = "alive"
 
 
@@ -44,8 +47,9 @@ class Group:
         seats: how many of them there can be at one time.
         observation_space: of one agent.
         action_space: of one agent.
-        agents: how many there can be in one episode; ``seats`` where nobody joins or leaves.
+        agents: how many there can be in one episode; ``seats`` where nobody joins.
         is_masked: whether `Game.allowed` gives a mask for this group.
+        may_leave: whether agents may leave although nobody ever joins.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Group:
     action_space: gym.Space[Any]
     agents: int = 0
     is_masked: bool = False
+    may_leave: bool = False
 
     def __post_init__(self) -> None:
         if not (self.name.isalpha() and self.name.islower()):
@@ -65,7 +70,7 @@ class Group:
     @property
     def is_fixed(self) -> bool:
         """Whether the same agents sit on the seats for the whole episode."""
-        return self.agents == self.seats
+        return self.agents == self.seats and not self.may_leave
 
 
 class GameStep(NamedTuple):
@@ -122,8 +127,10 @@ class Game(System[P, S]):
         self.num_seats = sum(g.seats for g in groups)
         first = np.cumsum([0, *(g.seats for g in groups)]).tolist()
         self.seats = {g.name: slice(i, i + g.seats) for g, i in zip(groups, first, strict=False)}
-        reward = AGENT_REWARD._replace(shape=(self.num_seats,))
-        self.metrics = (*type(self).metrics, reward)  # type: ignore[misc]
+        self.metrics = tuple(  # type: ignore[misc]
+            m._replace(shape=(self.num_seats,)) if m.name.startswith(OWN) else m
+            for m in (*type(self).metrics, AGENT_REWARD)
+        )
         seen = {k: seat_space(s, n) for k, s, n in self._parts("observation_space")}
         if not all(g.is_fixed for g in groups):
             seen[ALIVE] = spaces.Box(0.0, 1.0, (self.num_seats,), np.float32)

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from sixgym.envs.core.errors import ActionError, OptionsError
-from sixgym.envs.core.game import AGENT_REWARD, Game, Group, choices, keyed, part_of
+from sixgym.envs.core.game import AGENT_REWARD, OWN, Game, Group, choices, keyed, part_of
 from sixgym.envs.core.rows import Rows
 from sixgym.envs.core.spaces import ActionReader, row_of, to_numpy
 from sixgym.envs.core.worlds import check_row_seed
@@ -88,6 +88,9 @@ class Table:
         self.seats: dict[str, Seat] = {}
         self.turn = 0
         self.metrics: dict[str, Any] = {}
+        names = [m.name for m in game.metrics_up_to(game.info_level) if m.name.startswith(OWN)]
+        self._own_names = [name for name in names if name != AGENT_REWARD.name]
+        self._own: dict[str, list[Any]] = {}
         self._moves: dict[str, Tensor] = {}
         self._seen: dict[str, Tensor] | None = None
         self._gone: set[str] = set()
@@ -121,9 +124,14 @@ class Table:
             seeds = torch.tensor([drawn], device=device)
         self.rows.start(seeds=seeds)
         self.turn, self._moves, self._seen, self._gone = 0, {}, None, set()
-        self.metrics = dict.fromkeys(self.rows.metric_names, 0.0)
+        self._forget_metrics()
         self.seats = self._seated()
         return list(self.seats)
+
+    def _forget_metrics(self) -> None:
+        """Zeros, as after a reset or between the turns of a step."""
+        self.metrics = dict.fromkeys(self.rows.metric_names, 0.0)
+        self._own = {n.removeprefix(OWN): [0.0] * self.game.num_seats for n in self._own_names}
 
     def _seated(self) -> dict[str, Seat]:
         """Who sits where now, in the order of turns, then of seats."""
@@ -169,10 +177,14 @@ class Table:
         return _blank(self.space("observation_space", agent))
 
     def info(self, agent: str) -> dict[str, Any]:
-        """An agent's info: its seat, whether it is taken, the turn and the step's metrics."""
+        """An agent's info: its seat, whether it is taken, the turn and the step's metrics.
+
+        Of a metric with a number for each agent it holds the agent's own.
+        """
         seat = self.seats[agent]
         active = bool(self.game.alive(self.rows.state)[0, seat.axis]) and agent not in self._gone
-        return {"seat": seat.place, "active": active, "turn": self.turn, **self.metrics}
+        own = {name: values[seat.axis] for name, values in self._own.items()}
+        return {"seat": seat.place, "active": active, "turn": self.turn, **self.metrics, **own}
 
     # -------------------------------------------------------------------- moves
 
@@ -201,7 +213,7 @@ class Table:
         self._seen = None
         self.turn += 1
         if self.turn < len(self.game.turns):
-            self.metrics = dict.fromkeys(self.rows.metric_names, 0.0)
+            self._forget_metrics()
             return None
         return self._finish()
 
@@ -229,7 +241,9 @@ class Table:
         out = self.rows.advance(self._moves)
         self.turn, self._moves, self._seen = 0, {}, None
         self.metrics = dict(zip(self.rows.metric_names, out.metrics[0].tolist(), strict=True))
-        paid = out.diagnostics[AGENT_REWARD.name][0].tolist()
+        told = out.diagnostics
+        self._own = {n.removeprefix(OWN): told[n][0].tolist() for n in self._own_names}
+        paid = told[AGENT_REWARD.name][0].tolist()
         self.seats = self._seated()
         over = bool(out.terminated.item())
         limit = bool(out.truncated.item())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -26,7 +27,9 @@ from sixgym.envs.core.errors import ActionError, OptionsError, SeedError, StateE
 from sixgym.envs.core.game import Game, GameStep, Group, Moves
 from sixgym.envs.core.make import make_env, make_system, make_vector_env
 from sixgym.envs.core.multiagent_sb3 import MultiAgentVecEnv, make_multiagent_vec_env
+from sixgym.envs.core.params import Params
 from sixgym.envs.core.pettingzoo_view import env, parallel_env
+from sixgym.envs.core.system import Metric
 
 GAMES = (Crowd, Grant, Drones)
 
@@ -178,6 +181,37 @@ def test_who_joins_and_leaves_is_what_the_state_says() -> None:
     assert joins >= 5
     assert leaves >= 5
     assert recycled >= 1, "a seat that is left and taken in one step changes its name"
+
+
+class Purse(Drones):
+    """Each agent pays its own toll: twice its number, in all views."""
+
+    metrics = (Metric("toll", "1", "Paid by all."), Metric("agent_toll", "1", "Paid by each."))
+
+    def __init__(self, params: Params, **kwargs: object) -> None:
+        super().__init__(params, **kwargs)
+        self.set_groups((replace(self.groups[0], may_leave=True),))
+
+    def play(self, state: Any, moves: Moves, noise: Draws) -> tuple[Any, GameStep]:
+        new, step = super().play(state, moves, noise)
+        own = 2.0 * torch.arange(2.0).expand_as(step.reward)
+        return new, step._replace(metrics={"toll": own.sum(1), "agent_toll": own})
+
+
+def test_an_agents_info_holds_its_own_number_of_a_metric_per_agent() -> None:
+    view = parallel_env(Purse)
+    _, infos = view.reset(seed=0)
+    assert [infos[a]["toll"] for a in view.agents] == [0.0, 0.0]
+    infos = view.step({a: np.zeros(2, np.float32) for a in view.agents})[4]
+    assert [infos[a]["toll"] for a in ("drone_0", "drone_1")] == [0.0, 2.0]
+    info = make_env(Purse).reset(seed=0)[1]
+    assert info["agent_toll"].shape == (2,)
+
+
+def test_who_may_leave_is_told_to_one_controller() -> None:
+    """Two places of four numbers, and two flags of who is there."""
+    assert make_env(Drones).observation_space.shape == (4,)
+    assert make_env(Purse).observation_space.shape == (6,)
 
 
 def test_agents_as_seats_stay_to_the_end() -> None:

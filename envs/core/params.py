@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,8 +15,9 @@ from pydantic.fields import FieldInfo
 
 from sixgym.envs.core.errors import ParamsError, UnknownIdError
 
-Source = Literal["paper", "related", "standard", "ours"]
-"""Where a number comes from: the system's paper, a related paper, common usage, or our choice."""
+Source = Literal["paper", "notes", "related", "standard", "ours"]
+"""Where a number comes from: the system's paper, third-party notes about that paper (its own text
+was not seen), a related paper, common usage, or our choice."""
 
 
 def param(
@@ -112,7 +114,8 @@ def _one_line(cls: type[Params], error: ValidationError) -> str:
         elif field is None:
             parts.append(str(item["msg"]).removeprefix("Value error, "))
         else:
-            parts.append(f"{name}={item['input']!r}: {item['msg']}; allowed: {_allowed(field)}")
+            why = str(item["msg"]).removeprefix("Value error, ")
+            parts.append(f"{name}={item['input']!r}: {why}; allowed: {_allowed(field)}")
     return "; ".join(parts)
 
 
@@ -122,11 +125,7 @@ def _names(cls: type[Params]) -> str:
 
 def _allowed(field: FieldInfo) -> str:
     """The type and range of a field, in words."""
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(repr(v) for v in get_args(field.annotation))
-    name = getattr(field.annotation, "__name__", str(field.annotation))
-    if get_origin(field.annotation) is not None:
-        name = str(field.annotation)
+    name = _type_name(field.annotation)
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     bounds = [
         f"{sign} {getattr(limit, key)!r}"
@@ -135,6 +134,18 @@ def _allowed(field: FieldInfo) -> str:
         if getattr(limit, key, None) is not None
     ]
     return " ".join([name, " and ".join(bounds)]).strip()
+
+
+def _type_name(kind: Any) -> str:
+    """An annotation in words: a type, the values of a Literal, the members of a union."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return ", ".join(repr(v) for v in get_args(kind))
+    if origin in (Union, UnionType):
+        return " or ".join(_type_name(part) for part in get_args(kind))
+    if origin is not None:
+        return str(kind)
+    return "None" if kind is NoneType else getattr(kind, "__name__", str(kind))
 
 
 def _row(name: str, field: FieldInfo) -> ParamRow:

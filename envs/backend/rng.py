@@ -15,18 +15,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-Kind = Literal["cn", "normal", "uniform", "exponential"]
+Kind = Literal["cn", "normal", "uniform", "exponential", "key"]
 """``cn``: complex normal with E|z|^2 = 1; ``normal``: N(0, 1); ``uniform``: open (0, 1);
-``exponential``: mean 1."""
+``exponential``: mean 1; ``key``: no draw, but the episode's key, for a system whose world does not
+go by steps: it keeps the key in its state and draws by a clock of its own."""
 
 Draws = Mapping[str, Tensor]
 """What a `DrawTable` draws, by stream. A ``cn`` stream of shape s is (rows, 2, *s) with the real
-part first, every other one (rows, *s)."""
+part first, every other one (rows, *s); a ``key`` is (rows,) int64."""
 
 
 def _signed(value: int) -> int:
@@ -105,11 +106,11 @@ class DrawTable:
         tables: dict[bool, list[Tensor]] = {True: [], False: []}
         counts = {True: 0, False: 0}
         for name, (kind, shape) in streams.items():
-            if kind not in ("cn", "normal", "uniform", "exponential"):
+            if kind not in get_args(Kind):
                 raise ValueError(f"stream {name!r}: kind={kind!r} is not a kind of draw")
             if any(n < 0 for n in shape):
                 raise ValueError(f"stream {name!r}: shape={shape!r} has a negative dimension")
-            size = math.prod(shape)
+            size = 0 if kind == "key" else math.prod(shape)
             pair = kind in ("cn", "normal")
             words = (size + 1) // 2 if kind == "normal" else size
             self._streams[name] = _Stream(kind, shape, counts[pair], words)
@@ -142,7 +143,31 @@ class DrawTable:
         normal = words  # not looked at where nothing is complex
         if self._pairs:
             normal = _complex_normal(words[:, : self._pairs], uniform[:, : self._pairs])
-        return {name: self._take(stream, normal, uniform) for name, stream in self._streams.items()}
+        return {
+            name: key if stream.kind == "key" else self._take(stream, normal, uniform)
+            for name, stream in self._streams.items()
+        }
+
+    def draw_element(self, name: str, key: Tensor, step: Tensor, element: Tensor) -> Tensor:
+        """One element of a uniform stream, another for each row, without drawing the others.
+
+        Args:
+            name: of the stream.
+            key: (rows,) int64 from `episode_key`.
+            step: (rows,) int64.
+            element: (rows,) int64, flat index within the stream's shape.
+
+        Returns:
+            (rows,) the number that `draw` gives in that place.
+
+        Raises:
+            ValueError: the stream is not uniform.
+        """
+        stream = self._streams[name]
+        if stream.kind != "uniform":
+            raise ValueError(f"stream {name!r}: kind={stream.kind!r}: allowed: 'uniform'")
+        word = self.table[self._pairs + stream.first + element]
+        return _uniform(mix64((key ^ word).add_(step * GOLDEN)), self.dtype)
 
     def _take(self, stream: _Stream, normal: Tensor, uniform: Tensor) -> Tensor:
         rows, last = uniform.shape[0], stream.first + stream.words

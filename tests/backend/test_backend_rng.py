@@ -299,3 +299,24 @@ def test_global_generator_is_left_alone() -> None:
     every_kind().draw(keys(range(4)), steps(4))
     assert torch.equal(torch.get_rng_state(), before)
     assert rng.GOLDEN == GOLDEN - 2**64
+
+
+def test_a_key_draws_by_a_clock_of_the_systems_own() -> None:
+    """The key in the first state gives every later draw of the episode, whole or one element."""
+    key = episode_key(torch.tensor([3, 9]), torch.tensor([0, 2]))
+    step = torch.tensor([0, 0])
+    kept = DrawTable({"start": ("uniform", ()), "world": ("key", ())}).draw(key, step)["world"]
+    assert torch.equal(kept, key)
+    table = DrawTable({"gain": ("cn", (2,)), "event": ("uniform", (5,))})
+    clock = torch.tensor([7, 1])
+    drawn = table.draw(kept, clock)["event"]
+    element = torch.tensor([4, 0])
+    one = table.draw_element("event", kept, clock, element)
+    assert one.tolist() == [drawn[0, 4].item(), drawn[1, 0].item()]
+
+
+def test_only_uniform_elements_are_drawn_alone() -> None:
+    table = DrawTable({"gain": ("cn", (2,))})
+    zero = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="gain"):
+        table.draw_element("gain", zero, zero, zero)

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from sixgym.envs.event_offload.params import EventOffloadBaseParams, param
+from sixgym.envs.core.params import param
+from sixgym.envs.event_offload.params import EventOffloadBaseParams
 
 
 class EventOffloadExitParams(EventOffloadBaseParams):

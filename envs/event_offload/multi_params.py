@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from sixgym.envs.event_offload.params import EventOffloadBaseParams, param
+from sixgym.envs.core.params import param
+from sixgym.envs.event_offload.params import EventOffloadBaseParams
 
 MAX_DEVICES = 32
 """Sharing compares every pair of devices."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -93,7 +93,8 @@ def _rounded(points: OperatingPoints, objective: Objective) -> tuple[Floats, Flo
     )
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Choice:
     """The best point of every channel state."""
 
     index: Integers
@@ -124,11 +125,11 @@ def best_points(
     ranked = points.take(order)
     energy = ranked.energy(params.energy_per_mac_j, offload_energy_j)
     allowed = energy <= params.budget_j * (1.0 + ROUNDING)
-    allowed &= ranked.p_off <= params.max_offload_share * (1.0 + ROUNDING)
+    allowed &= ranked.p_off <= params.max_offload_share + ROUNDING
     best = np.where(allowed, value[order], -1.0).argmax(axis=1)
     feasible = allowed.any(axis=1)
     best = np.where(feasible, best, energy.argmin(axis=1))
-    return Choice(order[best].astype(np.int64), feasible)
+    return Choice(order[best].astype(np.int64), np.asarray(feasible))
 
 
 @dataclass(frozen=True, eq=False)

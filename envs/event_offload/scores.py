@@ -107,12 +107,12 @@ class EventPool:
     def answer(self, server_mode: ServerMode = "any") -> NDArray[np.int8]:
         """(n,) the server's class: the likeliest, first of equals; never 0 in ``tail_only``."""
         if server_mode == "tail_only":
-            return (1 + self.server[:, 1:].argmax(1)).astype(np.int8)
-        return self.server.argmax(1).astype(np.int8)
+            return np.asarray(1 + self.server[:, 1:].argmax(1), np.int8)
+        return np.asarray(self.server.argmax(1), np.int8)
 
     def ok(self, server_mode: ServerMode = "any") -> NDArray[np.bool_]:
         """(n,) whether the server's class is the true one."""
-        return self.answer(server_mode) == self.y
+        return np.asarray(self.answer(server_mode) == self.y)
 
     def part(self, split: Split) -> NDArray[np.bool_]:
         """(n,) which events belong to a split.
@@ -124,7 +124,7 @@ class EventPool:
             return np.ones(len(self.y), bool)
         if split not in SPLITS:
             raise ParamsError(f"split={split!r}: unknown; allowed: 'calib', 'test', 'all'")
-        return self.split == SPLITS[split]
+        return np.asarray(self.split == SPLITS[split])
 
     def with_profile(self, mac_profile: str) -> EventPool:
         """The same events with the MACs of a profile.

@@ -57,7 +57,16 @@ class OperatingPoints(NamedTuple):
 
     def take(self, index: Integers | NDArray[np.bool_]) -> OperatingPoints:
         """The points at some indices or under a mask."""
-        return OperatingPoints(*(array[index] for array in self))
+        return OperatingPoints(
+            self.low[index],
+            self.high[index],
+            self.f_acc[index],
+            self.tpr[index],
+            self.fpr[index],
+            self.p_off[index],
+            self.mac[index],
+            self.f1[index],
+        )
 
     def energy(self, energy_per_mac_j: float, offload_energy_j: float | Floats) -> Floats:
         """Mean energy e = E_loc + P_off E_off per event in J.
@@ -274,9 +283,9 @@ def _count(
         out.upper_named[i, i:] = _above(reach[kept & named], size)[i:]
 
         first, last = _final_interval(conf, above[:, -1], leave == exits, grid, i, rule)
-        out.final[i, i:] = (_upto(first.index, size) - _upto(last.index, size))[i:]
+        out.final[i, i:] = (_upto(first.place, size) - _upto(last.place, size))[i:]
         mark = named[first.event], named[last.event]
-        marked = _upto(first.index[mark[0]], size) - _upto(last.index[mark[1]], size)
+        marked = _upto(first.place[mark[0]], size) - _upto(last.place[mark[1]], size)
         out.final_named[i, i:] = marked[i:]
 
         cost = np.full(size, blocks[0] * events)
@@ -289,7 +298,7 @@ def _count(
 
 class _Marks(NamedTuple):
     event: Integers
-    index: Integers
+    place: Integers
 
 
 def _final_interval(
@@ -375,7 +384,8 @@ def terminal(
 
     def share(mask: NDArray[np.bool_], events: NDArray[np.bool_]) -> Floats:
         ordered = np.sort(last[mask])
-        return (len(ordered) - np.searchsorted(ordered, theta, side="right")) / events.sum()
+        above = len(ordered) - np.searchsorted(ordered, theta, side="right")
+        return np.asarray(above / events.sum())
 
     tpr, fpr = share(tail, tail), share(head, head)
     f_acc = share(tail & pool.ok(server_mode), tail)

@@ -7,7 +7,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import torch
 
-from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.errors import StateError
 from sixgym.envs.core.render import Screen, render_modes
 from sixgym.envs.core.rows import Rows
 from sixgym.envs.core.spaces import ActionReader, all_allowed, row_of, to_numpy
@@ -59,21 +59,19 @@ class SixgymEnv(gym.Env[Any, Any]):
 
         Args:
             seed: a non-negative integer begins episode 0 of that row seed; None the next episode.
-            options: none are known.
+            options: those of the system, for this episode; most know none.
 
         Raises:
             SeedError: the seed is negative or not an integer.
-            OptionsError: an unknown option.
+            OptionsError: an unknown option, or a value that is not allowed.
         """
         if seed is not None:
             seed = check_row_seed(seed)
         super().reset(seed=seed)
-        if options:
-            raise OptionsError(f"options: unknown {', '.join(map(repr, options))}; allowed: none")
         if seed is None and not self.rows.started:
             seed = int(self.np_random.integers(_SEED_RANGE))
         seeds = None if seed is None else torch.tensor([seed], device=self.system.device)
-        observation = self.rows.start(seeds=seeds)
+        observation = self.rows.start(seeds=seeds, options=options)
         self._ended = False
         if self.render_mode == "human":
             self.render()

@@ -7,7 +7,7 @@ the single environment seeded s + i, whatever the batch size and the order of re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, cast
 
@@ -120,13 +120,19 @@ class Rows(Generic[P, S]):
         return self._state is not None
 
     @torch.no_grad()
-    def start(self, rows: Tensor | None = None, seeds: Tensor | None = None) -> Observation:
+    def start(
+        self,
+        rows: Tensor | None = None,
+        seeds: Tensor | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Observation:
         """Begin an episode in some rows.
 
         Args:
             rows: (n,) int64 indices; None is all rows.
             seeds: (n,) int64 row seeds: those rows begin their episode 0. None: each begins its
                 next episode.
+            options: of the system, for these episodes only; see `System.with_options`.
 
         Returns:
             The first observations of these rows, (n, ...).
@@ -134,6 +140,7 @@ class Rows(Generic[P, S]):
         Raises:
             StateError: seeds are None before the first seeded start, or only some rows are
                 started before all of them were.
+            OptionsError: an option is unknown or its value not allowed; nothing is started then.
         """
         if self._state is None and (seeds is None or rows is not None):
             raise StateError("the first start must seed all rows")
@@ -144,6 +151,9 @@ class Rows(Generic[P, S]):
         step = torch.zeros_like(seed)
         key = episode_key(seed, episode)
         state = self._start_state(key, step)
+        if options:
+            self._check_options(options)
+            state = self.system.with_options(state, options)
         fresh = (seed, episode, step, key, *state)
         if rows is not None:
             held = (self.seed, self.episode, self.step, self._key, *self.state)
@@ -151,6 +161,13 @@ class Rows(Generic[P, S]):
         self.seed, self.episode, self.step, self._key = fresh[:4]
         self._set_state(state, fresh[4:])
         return self.system.observe(state)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        known = self.system.reset_options
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            odd, allowed = (", ".join(map(repr, names)) for names in (unknown, known))
+            raise OptionsError(f"options: unknown {odd}; allowed: {allowed or 'none'}")
 
     def _start_state(self, key: Tensor, step: Tensor) -> S:
         chunks = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -92,6 +92,8 @@ class System(ABC, Generic[P, S]):
     contains_solver: ClassVar[bool] = False
     """True for a step with an inner optimiser: exempt from compilation and from the ban on host
     synchronisation."""
+    reset_options: ClassVar[tuple[str, ...]] = ()
+    """Names of the options of ``reset`` that `with_options` understands."""
     version: ClassVar[int] = 0
     """The N of the id's -vN: changes with dynamics, reward or spaces."""
 
@@ -130,6 +132,18 @@ class System(ABC, Generic[P, S]):
     @abstractmethod
     def observe(self, state: S) -> Observation:
         """What the agent sees of each row, within the observation space."""
+
+    def with_options(self, state: S, options: Mapping[str, Any]) -> S:
+        """First states as an option of ``reset`` wants them, for this episode only.
+
+        Args:
+            state: what `start` gave; not changed.
+            options: some of ``reset_options``, each one value or a sequence of one a row.
+
+        Raises:
+            OptionsError: a value is not allowed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows no options of reset")
 
     def action_mask(self, state: S) -> Tensor | None:
         """(rows, n) bool of the discrete actions allowed now; None where all always are."""

@@ -107,11 +107,12 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             seed: s seeds row i with s + i; a sequence seeds each row, None in it (or at all) goes
                 on to that row's next episode.
             options: ``{"reset_mask": (num_envs,) bool}`` restarts these rows only; the others
-                return their current observation.
+                return their current observation. Options of the system may stand beside it, each
+                one value or a sequence of ``num_envs``, for the episodes begun here.
 
         Raises:
             SeedError: a seed is negative or not an integer, or there are not ``num_envs`` of them.
-            OptionsError: an unknown option.
+            OptionsError: an unknown option, or a value that is not allowed.
             TypeError: the mask is not a bool array.
             ValueError: the mask has another shape or is all False.
         """
@@ -128,7 +129,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         onward = [i for i in which if seeds[i] is None]
         for group, values in ((seeded, [seeds[i] for i in seeded]), (onward, None)):
             if group:
-                self._start(group, cast("list[int] | None", values))
+                self._start(group, cast("list[int] | None", values), self._of_group(options, group))
         if mask is None:
             self._ended[:] = False
         else:
@@ -137,11 +138,23 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             self.render()
         return self._give(self.rows.observation()), self._no_info()
 
-    def _start(self, group: list[int], seeds: list[int] | None) -> None:
+    def _of_group(self, options: dict[str, Any] | None, group: list[int]) -> dict[str, Any]:
+        """The system's options; of a sequence of one a row, the part of some rows."""
+        given = {k: v for k, v in (options or {}).items() if k != "reset_mask"}
+        rowwise = [
+            k
+            for k, v in given.items()
+            if not isinstance(v, str) and np.shape(v) == (self.num_envs,)
+        ]
+        return given | {k: [given[k][i] for i in group] for k in rowwise}
+
+    def _start(
+        self, group: list[int], seeds: list[int] | None, options: dict[str, Any] | None = None
+    ) -> None:
         device = self.system.device
         values = None if seeds is None else torch.tensor(seeds, device=device)
         index = None if len(group) == self.num_envs else torch.tensor(group, device=device)
-        self.rows.start(index, values)
+        self.rows.start(index, values, options)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         """One seed a row; also remembers them for ``np_random_seed``."""
@@ -163,10 +176,13 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         """The reset mask; it stays in ``options``, where wrappers look for it."""
         if not options:
             return None
-        unknown = options.keys() - {"reset_mask"}
+        known = ("reset_mask", *self.system.reset_options)
+        unknown = [name for name in options if name not in known]
         if unknown:
-            odd = ", ".join(map(repr, sorted(unknown)))
-            raise OptionsError(f"options: unknown {odd}; allowed: 'reset_mask'")
+            odd, allowed = (", ".join(map(repr, names)) for names in (unknown, known))
+            raise OptionsError(f"options: unknown {odd}; allowed: {allowed}")
+        if "reset_mask" not in options:
+            return None
         mask = options["reset_mask"]
         if isinstance(mask, Tensor):
             mask = mask.cpu().numpy()

@@ -215,7 +215,7 @@ def _pool(name: str, tail: Floats, head: Floats) -> EventPool:
     split = np.concatenate((np.arange(events) % 2, np.arange(events) % 2)).astype(np.int8)
     macs = np.arange(1, conf.shape[1] + 1, dtype=np.float64)
     pool = EventPool(conf, server, y.astype(np.int8), split, macs, {"name": name, "K": NUM_CLASSES})
-    for array in (pool.conf, pool.server, pool.y, pool.split, pool.macs):
+    for array in (pool.conf, pool.server, pool.y, pool.split):
         array.flags.writeable = False
     return pool
 

@@ -73,13 +73,16 @@ class OperatingPoints(NamedTuple):
 
         Args:
             energy_per_mac_j: device energy kappa.
-            offload_energy_j: E_off at a channel state, or an array of them.
+            offload_energy_j: E_off at a channel state, or an array of them; infinite where there
+                is no uplink.
 
         Returns:
             (points,), or (*states, points).
         """
-        radio = np.multiply.outer(np.asarray(offload_energy_j, float), self.p_off)
-        return np.asarray(energy_per_mac_j * self.mac + radio)
+        with np.errstate(invalid="ignore"):
+            radio = np.multiply.outer(np.asarray(offload_energy_j, float), self.p_off)
+        # Nothing is spent on what is never sent, whatever its price.
+        return np.asarray(energy_per_mac_j * self.mac + np.where(self.p_off > 0.0, radio, 0.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,7 @@ def parse_traces(raw: bytes, where: str) -> EventPool:
     y = _labels(arrays["y"], events, server.shape[1] - 1, where)
     split = _split(arrays.get("split"), y, where)
     macs = _macs(arrays.get("macs"), exits, where)
-    for array in (conf, server, y, split, macs):
+    for array in (conf, server, y, split):
         array.flags.writeable = False  # pools are shared
     return EventPool(conf, server, y, split, macs, _meta(arrays.get("meta"), where))
 

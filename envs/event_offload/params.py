@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from sixgym.envs.core.params import Params, param
-from sixgym.envs.event_offload.scores import MacProfile, ScoreName, ServerMode, Split
+from sixgym.envs.event_offload.scores import Detector, MacProfile, ScoreName, ServerMode, Split
 
 FinalRule = Literal["head", "mid", "tail"] | float
 """What is declared of an event that is undecided at the last exit; a number is a threshold."""
@@ -111,6 +111,14 @@ class EventOffloadBaseParams(Params):
         description="Path of a trace file of your own, used instead of `scores`; see "
         "`sixgym.envs.event_offload.scores.load_pool` for the format.",
     )
+    detector: Detector = param(
+        "trained",
+        unit="",
+        source="ours",
+        description="trained: the confidences of the scores; perfect: the device knows which "
+        "events are tails, and which of them the server names right.",
+        note="perfect is for bounds: no device has it",
+    )
     split: Split = param(
         "calib",
         unit="",
@@ -124,7 +132,7 @@ class EventOffloadBaseParams(Params):
         source="ours",
         description="Events of each kind that a score model draws once.",
         ge=10,
-        le=1_000_000,
+        le=100_000,
     )
     mac_profile: MacProfile = param(
         "mobilenet_v2",

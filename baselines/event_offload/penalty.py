@@ -92,35 +92,31 @@ class SoftProblem:
     def at(self, pair: Floats) -> Soft:
         """Objective, constraint and gradients at (beta_l, beta_u)."""
         self.evaluations += 1
-        events = self._scores.shape[1]
+        exits, events = self._scores.shape
         alpha = self._alpha
-        reach, by_low, by_high = np.ones(events), np.zeros(events), np.zeros(events)
-        found, found_low, found_high = np.zeros(events), np.zeros(events), np.zeros(events)
-        energy, slope = 0.0, np.zeros(2)
-        for n, score in enumerate(self._scores):
-            weighted = self._share * self._compute[n]
-            energy += float(weighted @ reach)
-            slope += (float(weighted @ by_low), float(weighted @ by_high))
-            s, t = _sigmoid(alpha * (score - pair[1])), _sigmoid(alpha * (score - pair[0]))
-            ds, dt, u = -alpha * s * (1.0 - s), -alpha * t * (1.0 - t), t - s
-            found += reach * s
-            found_low += by_low * s
-            found_high += by_high * s + reach * ds
-            by_low, by_high = by_low * u + reach * dt, by_high * u - reach * ds
-            reach = reach * u
+        up = _sigmoid(alpha * (self._scores - pair[1]))
+        stay = _sigmoid(alpha * (self._scores - pair[0]))
+        d_up, d_stay = alpha * up * (up - 1.0), alpha * stay * (stay - 1.0)
+        onward = stay - up
+        # Rows: the quantity, its derivative by beta_l, and by beta_u.
+        reach, found = np.zeros((3, events)), np.zeros((3, events))
+        reach[0] = 1.0
+        energy = np.zeros(3)
+        for n in range(exits):
+            energy += self._compute[n] * (reach @ self._share)
+            found += reach * up[n]
+            found[2] += reach[0] * d_up[n]
+            alive = reach[0]
+            reach = reach * onward[n]
+            reach[1] += alive * d_stay[n]
+            reach[2] -= alive * d_up[n]
         end, end_low, end_high = self._end(pair)
         found += reach * end
-        found_low += by_low * end + reach * end_low
-        found_high += by_high * end + reach * end_high
-        energy += self._offload * float(self._share @ found)
-        sent = np.array([self._share @ found_low, self._share @ found_high])
-        gained = np.array([self._named @ found_low, self._named @ found_high])
-        return Soft(
-            -float(self._named @ found),
-            -gained,
-            energy - self._budget,
-            slope + self._offload * sent,
-        )
+        found[1] += reach[0] * end_low
+        found[2] += reach[0] * end_high
+        energy += self._offload * (found @ self._share)
+        gained = found @ self._named
+        return Soft(-float(gained[0]), -gained[1:], float(energy[0]) - self._budget, energy[1:])
 
     def _end(self, pair: Floats) -> tuple[Floats | float, Floats | float, Floats | float]:
         """Weight of "tail" after the last exit, and its derivatives."""

@@ -227,14 +227,25 @@ def capped_walk(target_sinr: Tensor, cap: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Received powers Q and interference I, over the noise, shape of ``cap``.
     """
+    received, interference = _walk(target_sinr, cap)
+    interference.append(torch.ones_like(received[-1]))
+    return torch.stack(received, 1), torch.stack(interference, 1)
+
+
+def capped_received(target_sinr: Tensor, cap: Tensor) -> Tensor:
+    """The received powers of :func:`capped_walk` alone."""
+    return torch.stack(_walk(target_sinr, cap)[0], 1)
+
+
+def _walk(target_sinr: Tensor, cap: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Received powers in decoding order, and the interference of all but the user decoded last."""
     targets, caps = target_sinr.unbind(1), cap.unbind(1)
-    last = torch.minimum(targets[-1], caps[-1])
-    received, interference = [last], [torch.ones_like(last)]
+    received = [torch.minimum(targets[-1], caps[-1])]
+    interference: list[Tensor] = []
     for target, most in zip(targets[-2::-1], caps[-2::-1], strict=True):
-        seen = interference[-1] + received[-1]
-        interference.append(seen)
-        received.append(torch.minimum(target * seen, most))
-    return torch.stack(received[::-1], 1), torch.stack(interference[::-1], 1)
+        interference.append((interference[-1] if interference else 1.0) + received[-1])
+        received.append(torch.minimum(target * interference[-1], most))
+    return received[::-1], interference[::-1]
 
 
 def log_min_received(nats: Tensor, order: Tensor) -> Tensor:

@@ -101,18 +101,21 @@ def data_buffer_step(
     return DataBufferStep(kept, kept_raw, sent, delivered, left - kept, left_raw - kept_raw)
 
 
-def serve_buckets(backlog_bits: Tensor, volume_bits: Tensor) -> Tensor:
+def serve_buckets(
+    backlog_bits: Tensor, volume_bits: Tensor, due_bits: Tensor | None = None
+) -> Tensor:
     """Take a volume out of deadline buckets, the most urgent first.
 
     Args:
         backlog_bits: (..., window) bits by slots left to live; index 0 must be served now.
         volume_bits: (...) bits to take; more than the sum empties the buckets.
+        due_bits: (..., window) cumulated ``backlog_bits``, where they are known already.
 
     Returns:
         (..., window) bits that stay.
     """
-    due = backlog_bits.cumsum(-1) - volume_bits.unsqueeze(-1)
-    return torch.minimum(due.clamp_min(0.0), backlog_bits)
+    due = backlog_bits.cumsum(-1) if due_bits is None else due_bits
+    return torch.minimum((due - volume_bits.unsqueeze(-1)).clamp_min(0.0), backlog_bits)
 
 
 def shift_buckets(backlog_bits: Tensor, arrival_bits: Tensor) -> BucketShift:

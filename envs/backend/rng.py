@@ -53,9 +53,9 @@ def mix64(word: Tensor) -> Tensor:
         int64 of the same shape.
     """
     # In place on fresh tensors only: half the memory traffic of the plain expression.
-    z = ((word >> 30) & (2**34 - 1)).bitwise_xor_(word).mul_(_MIX_1)
-    z = ((z >> 27) & (2**37 - 1)).bitwise_xor_(z).mul_(_MIX_2)
-    return ((z >> 31) & (2**33 - 1)).bitwise_xor_(z)
+    z = (word >> 30).bitwise_and_(2**34 - 1).bitwise_xor_(word).mul_(_MIX_1)
+    z = (z >> 27).bitwise_and_(2**37 - 1).bitwise_xor_(z).mul_(_MIX_2)
+    return (z >> 31).bitwise_and_(2**33 - 1).bitwise_xor_(z)
 
 
 def episode_key(row_seed: Tensor, episode: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def stream_table(name: str, words: int, device: torch.device | str = "cpu") -> T
 
 def _uniform(words: Tensor, dtype: torch.dtype) -> Tensor:
     """Uniforms in the open interval (0, 1) from the upper 23 bits."""
-    return ((words >> 41) & _BITS_23).to(dtype).add_(0.5).mul_(2.0**-23)
+    return (words >> 41).bitwise_and_(_BITS_23).to(dtype).add_(0.5).mul_(2.0**-23)
 
 
 def _complex_normal(words: Tensor, uniform: Tensor) -> Tensor:
@@ -207,5 +207,5 @@ def _complex_normal(words: Tensor, uniform: Tensor) -> Tensor:
     v comes from bits 9 to 31, which have no part in u.
     """
     radius = uniform.log().neg_().sqrt_()
-    angle = ((words >> 9) & _BITS_23).to(uniform.dtype).mul_(2.0 * math.pi * 2.0**-23)
+    angle = (words >> 9).bitwise_and_(_BITS_23).to(uniform.dtype).mul_(2.0 * math.pi * 2.0**-23)
     return torch.stack((angle.cos(), angle.sin()), dim=1).mul_(radius[:, None])

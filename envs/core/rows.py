@@ -8,7 +8,6 @@ the single environment seeded s + i, whatever the batch size and the order of re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, cast
 
 import torch
@@ -181,7 +180,6 @@ class Rows(Generic[P, S]):
         make = cast("Any", getattr(type(chunks[0]), "_make", tuple))
         return cast("S", make([torch.cat(leaves) for leaves in zip(*chunks, strict=True)]))
 
-    @torch.no_grad()
     def advance(self, action: Action) -> Outcome:
         """One step of every row; rows that have ended are not restarted here.
 
@@ -192,13 +190,14 @@ class Rows(Generic[P, S]):
             StateError: nothing has been reset yet.
         """
         state = self.state
-        if self.compile:
-            inputs = (tuple(state), action, self._key, self.step)
-            result = self._compiled(*inputs)(*inputs)
+        if self.compile or self.system.contains_solver:  # a solver may differentiate inside
+            with torch.no_grad():
+                inputs = (tuple(state), action, self._key, self.step)
+                step = self._compiled(*inputs) if self.compile else self._advance_eager
+                result = step(*inputs)
         else:
-            # A solver may differentiate; a plain step never does.
-            with nullcontext() if self.system.contains_solver else below_autograd():
-                result = self._advance_eager(tuple(state), action)
+            with below_autograd():
+                result = self._advance_eager(tuple(state), action, self._key, self.step)
         self._state = self._state_type(result.state)
         self.step = result.step
         return result.outcome
@@ -213,18 +212,20 @@ class Rows(Generic[P, S]):
         """(rows, n) bool of allowed actions, or None where all always are."""
         return self.system.action_mask(self.state)
 
-    def _advance_eager(self, state: tuple[Tensor, ...], action: Action) -> _Result:
+    def _advance_eager(
+        self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor
+    ) -> _Result:
         size = SOLVER_CHUNK_ROWS if self.system.contains_solver else CHUNK_ROWS
         if self.num_rows <= size:
-            return self._pure(state, action, self._key, self.step)
+            return self._pure(state, action, key, step)
         bounds = range(0, self.num_rows, size)
         before = [tuple(leaf[i : i + size] for leaf in state) for i in bounds]
         parts = [
             self._pure(
                 chunk,
                 tree_map(lambda t, i=i: t[i : i + size], action),
-                self._key[i : i + size],
-                self.step[i : i + size],
+                key[i : i + size],
+                step[i : i + size],
             )
             for i, chunk in zip(bounds, before, strict=True)
         ]
@@ -244,18 +245,22 @@ class Rows(Generic[P, S]):
         system = self.system
         step = step + 1
         noise = system.step_draws.draw(key, step)
-        new, (reward, terminated, metrics) = system.advance(self._state_type(state), action, noise)
+        new, stepped = system.advance(self._state_type(state), action, noise)
+        reward, terminated, metrics, packed = stepped
         if self.max_episode_steps is None:
             truncated = torch.zeros_like(terminated)
         else:
             truncated = step >= self.max_episode_steps
-        if self.metric_names:
-            packed = torch.stack([metrics[name] for name in self.metric_names], dim=1)
-        else:
-            packed = reward.new_zeros((step.shape[0], 0))
+        if packed is None:
+            packed = self._pack(metrics, reward)
         rest = {k: v.to(system.dtype) for k, v in metrics.items() if k not in self.metric_names}
         outcome = Outcome(system.observe(new), reward, terminated, truncated, packed, rest)
         return _Result(tuple(new), step, outcome)
+
+    def _pack(self, metrics: dict[str, Tensor], like: Tensor) -> Tensor:
+        if not self.metric_names:
+            return like.new_zeros((like.shape[0], 0))
+        return torch.stack([metrics[name] for name in self.metric_names], dim=1)
 
     def _compiled(self, *example: Any) -> Callable[..., _Result]:
         if self._fused is None:

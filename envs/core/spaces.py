@@ -53,6 +53,11 @@ class ActionReader:
         self.low, self.high, self.shape = _bounds(space)
         self.is_float = isinstance(space, spaces.Box) and space.dtype is not None
         self.is_float = self.is_float and np.issubdtype(np.dtype(space.dtype), np.floating)
+        self._wanted = (
+            (dtype if dtype == torch.float64 else torch.float32) if self.is_float else torch.int64
+        )
+        self._least = torch.as_tensor(self.low, dtype=self._wanted)
+        self._most = torch.as_tensor(self.high, dtype=self._wanted)
 
     def read(self, value: Any, rows: int | None) -> Action:
         """Validate and convert the actions of a batch.
@@ -76,21 +81,12 @@ class ActionReader:
         array = np.asarray(value)
         self._check_shape(array.shape, rows)
         self._check_kind(array.dtype.kind)
-        if array.size and not (
-            (array >= self.low).all() and (array <= self.high).all()
-        ):  # NaN fails both
-            array = self._snap(array)
-        # A copy: a state may keep an action, and callers reuse their buffers. (Not
-        # ascontiguousarray, which gives a scalar an axis.)
-        tensor = torch.from_numpy(np.array(array, dtype=self._wanted, order="C"))
+        # A copy: a state may keep an action, and callers reuse their buffers.
+        tensor = torch.tensor(array, dtype=self._wanted)
+        if not torch.equal(tensor.clamp(self._least, self._most), tensor):  # NaN differs too
+            tensor = torch.tensor(self._snap(array), dtype=self._wanted)
         tensor = tensor.to(self.device, self.dtype if self.is_float else torch.int64)
         return tensor[None] if rows is None else tensor
-
-    @property
-    def _wanted(self) -> Any:
-        if not self.is_float:
-            return np.int64
-        return np.float64 if self.dtype == torch.float64 else np.float32
 
     def _read_parts(self, value: Any, rows: int | None) -> dict[str, Tensor]:
         parts = self._parts or {}

@@ -70,7 +70,11 @@ class Step(NamedTuple):
     terminated: Tensor
     """(rows,) bool: the episode ended by its own dynamics."""
     metrics: dict[str, Tensor]
-    """Every metric of the system up to its ``info_level``, each (rows, *shape)."""
+    """Every metric of the system up to its ``info_level``, each (rows, *shape); without those in
+    ``scalars``."""
+    scalars: Tensor | None = None
+    """(rows, n) the level-0 metrics that are one number, in their order, where the system has them
+    side by side anyway. The base stacks them otherwise, which small batches feel."""
 
 
 class System(ABC, Generic[P, S]):

@@ -92,6 +92,8 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         self._ended = np.zeros(num_envs, dtype=np.bool_)
         self._everyone = np.ones(num_envs, dtype=np.bool_)
         self._everyone.setflags(write=False)
+        self._waiting = False  # whether any row has ended
+        self._mask_names = tuple(f"_{name}" for name in self.rows.metric_names)
 
     # ------------------------------------------------------------------ reset
 
@@ -134,6 +136,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             self._ended[:] = False
         else:
             self._ended[mask] = False
+        self._waiting = bool(self._ended.any())
         if self.render_mode == "human":
             self.render()
         return self._give(self.rows.observation()), self._no_info()
@@ -221,19 +224,19 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         """The step as tensors, with autoreset: what ``step`` and the SB3 view are made of."""
         if not self.rows.started:
             raise StateError("step before reset: call reset() first")
-        pending = self._ended
-        waiting = bool(pending.any())
-        if waiting and self.autoreset_mode is AutoresetMode.DISABLED:
-            rows = np.flatnonzero(pending)[:8].tolist()
-            raise StateError(f"step after the end of rows {rows}: reset them with a reset_mask")
-        if waiting:
+        if self._waiting:
+            pending = self._ended
+            if self.autoreset_mode is AutoresetMode.DISABLED:
+                rows = np.flatnonzero(pending)[:8].tolist()
+                raise StateError(f"step after the end of rows {rows}: reset them with a reset_mask")
             return self._restart_instead(actions, pending)
         out = self.rows.advance(self._reader.read(actions, self.num_envs))
         ended = (out.terminated | out.truncated).cpu().numpy()
+        any_ended = bool(np.count_nonzero(ended))
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            self._ended = ended
+            self._ended, self._waiting = ended, any_ended
             return Transition(out, out.observation, None)
-        if not ended.any():
+        if not any_ended:
             return Transition(out, out.observation, None)
         index, first = self._restart(ended)
         observation = tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
@@ -264,6 +267,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             diagnostics={k: _blank(v, blank) for k, v in out.diagnostics.items()},
         )
         self._ended = (zeroed.terminated | zeroed.truncated).cpu().numpy()
+        self._waiting = bool(self._ended.any())
         return Transition(zeroed, observation, index)
 
     # ------------------------------------------------------------------ infos
@@ -279,12 +283,9 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         self, metrics: Tensor, diagnostics: dict[str, Tensor], mask: NDArray[np.bool_]
     ) -> dict[str, Any]:
         """Every metric as an array of its own, each with its mask."""
-        infos: dict[str, Any] = {}
-        columns = metrics.t().contiguous()
-        columns = self._give(columns)
-        for i, name in enumerate(self.rows.metric_names):
-            infos[name] = columns[i]
-            infos[f"_{name}"] = mask
+        columns = self._give(metrics).T
+        infos: dict[str, Any] = dict(zip(self.rows.metric_names, columns, strict=True))
+        infos.update(dict.fromkeys(self._mask_names, mask))
         for name, value in diagnostics.items():
             infos[name] = self._give(value)
             infos[f"_{name}"] = mask
@@ -351,6 +352,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             raise StateError(f"state: rows.ended must be ({self.num_envs},) bool")
         self.rows.load_state_dict(saved)
         self._ended = ended.cpu().numpy().copy()
+        self._waiting = bool(self._ended.any())
 
 
 def _blank(value: Tensor, rows: Tensor) -> Tensor:

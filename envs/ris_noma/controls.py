@@ -52,10 +52,10 @@ def decode_action(model: Model, state: State, action: Tensor) -> Controls:
     users, elements = model.users, model.elements
     scaled = torch.addcmul(model.action_offset, action, model.action_scale)
     share, factor, phase, rank = scaled.split_with_sizes([users, users, elements, users], -1)
-    backlog = state.users[..., BUCKETS:]
+    due = state.users[..., BUCKETS:].cumsum(-1)
     return Controls(
         # lerp gives its end points exactly: at +1 all of the backlog, and rho = 1 costs no cycles.
-        volume_bits=torch.lerp(backlog[..., 0], backlog.sum(-1), share),
+        volume_bits=torch.lerp(due[..., 0], due[..., -1], share),
         rho=torch.lerp(model.least_rho, model.one, factor),
         surface=surface_of(model, phase),
         order=torch.argsort(rank, dim=-1, stable=True),

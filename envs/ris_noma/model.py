@@ -57,7 +57,7 @@ class Model:
         self.error_links = users * antennas * (1 + elements) if params.csi_error > 0.0 else 0
         self.num_links = sum(self.link_sizes)
         self.hears_gains = antennas == 1 and not self.error_links
-        """Whether `State.heard` holds what the observation needs to know of the links."""
+        """Whether `State.gain` holds what the observation needs to know of the links."""
         self._place_arrays()
         # Constants of the hot path are tensors: with a Python number an operation takes twice as
         # long on a single row.

@@ -14,8 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from sixgym.envs.backend.access import (
-    capped_walk,
-    descending_gain_order,
+    capped_received,
     time_on_air,
 )
 from sixgym.envs.backend.complex import Complex, norm2, scale
@@ -29,14 +28,14 @@ from sixgym.envs.ris_noma.channel import Air, estimate, hops, mean_gains, reflec
 from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.optimisers import double_precision
 from sixgym.envs.ris_noma.physics import (
-    applied_volume,
     as_channel,
     compute_energy,
     fixed_power_rate,
+    limited_volume,
     load_of,
     needed_power,
 )
-from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RHO, VOLUME, State
+from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RAW, RHO, VOLUME, State
 
 LIMIT = 10.0
 """All observations are clipped to plus and minus this."""
@@ -78,74 +77,81 @@ class Observer:
         decade = 1.0 / LN10
         weights = [0.5 * decade, decade, bits, bits, bits, 1.0, bits, places, places]
         weights += [decade, decade, *[bits] * model.window]
-        offsets = [-1.0] + [0.0] * (len(weights) - 1)
-        self.weight = torch.tensor(weights, dtype=model.dtype, device=model.device)
-        self.offset = torch.tensor(offsets, dtype=model.dtype, device=model.device)
         shared = [0.1, 0.1, 0.1, decade, 1.0 / p.horizon_slots]
-        self.shared_weight = torch.tensor(shared, dtype=model.dtype, device=model.device)
-        limits = [1.0, 1.0, 1.0, LIMIT, LIMIT]
-        self.shared_limit = torch.tensor(limits, dtype=model.dtype, device=model.device)
+        offsets = [-1.0] + [0.0] * (len(weights) - 1)
+        links = 0
+        if p.observation == "full":
+            links = 2 * model.users * model.antennas * (1 + model.elements)
+        constant = self._constant
+        self.weight = constant([*weights * model.users, *shared, *[1.0] * links])
+        self.offset = constant([*offsets * model.users, *[0.0] * (GLOBAL_FEATURES + links)])
+        """With ``weight``: features and what all share, brought to the observation's units."""
+        size = len(self.offset)
+        most = torch.full((size,), LIMIT)
+        ages = model.users * len(weights)
+        most[ages : ages + 3] = 1.0
+        self.most = most.to(model.device, model.dtype)
+        self.least = torch.full_like(self.most, -LIMIT)
         slots = torch.arange(1, model.window + 1, dtype=model.dtype, device=model.device)
         self.per_slot = slots.reciprocal()
         self.places = torch.arange(model.users, dtype=model.dtype, device=model.device)
         self.power_floor = model.constant(POWER_FLOOR)
         self.per_energy_unit = model.constant(1.0 / ENERGY_UNIT_J)
+        self.static_energy = model.constant(model.static_j / ENERGY_UNIT_J)
         self.per_cap = model.constant(1.0 / p.max_power_w)
         self.caps = p.max_power_w * torch.tensor(
             [1.0, HUGE], dtype=model.dtype, device=model.device
         )
-        size = model.users * (USER_FEATURES + model.window) + GLOBAL_FEATURES
-        if p.observation == "full":
-            size += 2 * model.users * model.antennas * (1 + model.elements)
         self.space = spaces.Box(-LIMIT, LIMIT, (size,), np.float32)
+
+    def _constant(self, values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=self.model.dtype, device=self.model.device)
 
     def __call__(self, state: State) -> Tensor:
         """(rows, features) float32 in the observation space."""
         model, users = self.model, state.users
-        volume, rho, queue = users[..., VOLUME], users[..., RHO], users[..., QUEUE]
-        backlog = users[..., BUCKETS:]
+        rho, queue, backlog = users[..., RHO], users[..., QUEUE], users[..., BUCKETS:]
         air, gain, aligned = self._air(state)
         load = load_of(model, rho)
-        planned = applied_volume(model, backlog, volume, load)
+        due = backlog.cumsum(-1)
+        available = (due * self.per_slot).amax(-1)
+        wish = available if model.follows_backlog else users[..., VOLUME]
+        planned = limited_volume(model, due, wish, load)
         bits = torch.addcmul(queue, rho, planned)
         compute = compute_energy(model, planned, load)
         effort, transmit = self._transmission(state, air, bits)
-        orders = torch.stack([state.order, descending_gain_order(gain)], 1)
-        places = torch.empty(orders.shape, dtype=gain.dtype, device=gain.device)
-        place, rank = places.scatter(-1, orders, self.places.expand(orders.shape)).unbind(1)
+        order = state.order
+        place = torch.empty_like(gain).scatter(-1, order, self.places.expand(order.shape))
+        rank = (gain.unsqueeze(-2) > gain.unsqueeze(-1)).sum(-1, dtype=gain.dtype)
         log_gain = torch.log(gain)
         columns = [
-            log_gain,
-            torch.sub(log_gain, torch.log(aligned), alpha=2.0),
-            (backlog.cumsum(-1) * self.per_slot).amax(-1),
-            planned,
-            volume,
-            rho,
-            queue,
-            place,
-            rank,
-            torch.log(effort + self.power_floor),
-            torch.log1p(compute * self.per_energy_unit),
+            log_gain.unsqueeze(-1),
+            torch.sub(log_gain, torch.log(aligned), alpha=2.0).unsqueeze(-1),
+            available.unsqueeze(-1),
+            planned.unsqueeze(-1),
+            users[..., :RAW],  # held volume, held factor, queue
+            place.unsqueeze(-1),
+            rank.unsqueeze(-1),
+            torch.log(effort + self.power_floor).unsqueeze(-1),
+            torch.log1p(compute * self.per_energy_unit).unsqueeze(-1),
+            backlog,
         ]
-        features = torch.cat([torch.stack(columns, -1), backlog], -1)
-        features = torch.addcmul(self.offset, features, self.weight)
         # Summed over all users, so that it does not matter that one part is in decoding order.
-        energy = (compute + transmit).sum(-1) + model.static_energy_j
-        energy = torch.log1p(energy * self.per_energy_unit).unsqueeze(-1)
-        shared = torch.cat([state.clock[:, :3], energy, state.clock[:, 3:]], -1)
-        shared = torch.minimum(shared * self.shared_weight, self.shared_limit)
-        parts = [features.flatten(1), shared]
+        energy = (compute + transmit).sum(-1, keepdim=True)
+        energy = torch.log1p(torch.add(self.static_energy, energy, alpha=1.0 / ENERGY_UNIT_J))
+        clock = state.clock
+        parts = [torch.cat(columns, -1).flatten(1), clock[:, :3], energy, clock[:, 3:]]
         if model.params.observation == "full":
             parts += self._links(state)
-        return torch.cat(parts, -1).clamp(-LIMIT, LIMIT).to(torch.float32)
+        seen = torch.addcmul(self.offset, torch.cat(parts, -1), self.weight)
+        return seen.clamp(self.least, self.most).to(torch.float32)
 
     def _air(self, state: State) -> tuple[Air, Tensor, Tensor]:
         """The air, its gains, and amplitudes of surfaces aligned to each user alone."""
         model = self.model
         if model.hears_gains:
-            gain, aligned = state.heard.unbind(-1)
-            gain = gain.clamp_min(TINY)
-            return gain, gain, aligned
+            gain = state.gain.clamp_min(TINY)
+            return gain, gain, state.aligned
         surface = reflection(state.surface)
         if model.error_links:
             seen = estimate(model, state.links)
@@ -184,7 +190,7 @@ class Observer:
         model = self.model
         quality = gain.gather(-1, order).unsqueeze(-1)
         target = torch.expm1(bits.gather(-1, order) * model.nats_per_bit).unsqueeze(-1)
-        received, _ = capped_walk(target, quality * self.caps)
+        received = capped_received(target, quality * self.caps)
         power, wide = (received / quality).unbind(-1)
         ratio = torch.empty_like(wide).scatter(-1, order, wide * self.per_cap)
         return ratio, power * model.amplifier_s

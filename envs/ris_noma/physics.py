@@ -55,14 +55,26 @@ def applied_volume(model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: 
         load: (rows, users) cycles per bit over c, `load_of` the factor.
     """
     wish = optimal_available(backlog_bits) if model.follows_backlog else wish_bits
-    most = torch.minimum(backlog_bits.sum(-1), model.volume_budget / load)
-    return torch.minimum(torch.maximum(wish, backlog_bits[..., 0]), most)
+    return limited_volume(model, backlog_bits.cumsum(-1), wish, load)
+
+
+def limited_volume(model: Model, due_bits: Tensor, wish_bits: Tensor, load: Tensor) -> Tensor:
+    """As `applied_volume`, from the sums of the backlog.
+
+    Args:
+        model: the constants.
+        due_bits: (rows, users, window) bits with at most so many slots left to live.
+        wish_bits: (rows, users).
+        load: (rows, users).
+    """
+    most = torch.minimum(due_bits[..., -1], model.volume_budget / load)
+    return torch.minimum(torch.maximum(wish_bits, due_bits[..., 0]), most)
 
 
 def compute_energy(model: Model, volume_bits: Tensor, load: Tensor) -> Tensor:
     """Energy of extracting x bits at load phi, J: ``kappa (c x phi)^3 / t^2`` or ``e0 c x phi``."""
     spent = volume_bits * load * model.compute_price.to(load.dtype)
-    return spent if model.params.cpu_law == "linear" else spent * spent * spent
+    return spent if model.params.cpu_law == "linear" else spent**3
 
 
 # ------------------------------------------------------------------------------------------- access
@@ -198,13 +210,15 @@ def serve(model: Model, state: State, controls: Controls, air: Air) -> Slot:
     rho, users = controls.rho, state.users
     queue, raw, backlog = users[..., QUEUE], users[..., RAW], users[..., BUCKETS:]
     load = load_of(model, rho)
-    volume = applied_volume(model, backlog, controls.volume_bits, load)
+    due = backlog.cumsum(-1)
+    wish = optimal_available(backlog) if model.follows_backlog else controls.volume_bits
+    volume = limited_volume(model, due, wish, load)
     extracted = rho * volume
     sent = transmit(model, air, queue + extracted, controls.order)
     buffer = data_buffer_step(
         queue, raw, extracted, volume, sent.service_bits, model.params.queue_limit_bits
     )
-    left = serve_buckets(backlog, volume)
+    left = serve_buckets(backlog, volume, due)
     delivered = buffer.delivered_raw_bits
     weighted = model.params.quality_weighted
     return Slot(
@@ -230,5 +244,5 @@ def next_users(controls: Controls, slot: Slot, arrivals: Tensor) -> Tensor:
         arrivals: (rows, users) raw bits.
     """
     columns = [controls.volume_bits, controls.rho, slot.queue_bits, slot.raw_bits]
-    later = slot.backlog_bits[..., 1:]
-    return torch.cat([torch.stack(columns, -1), later, arrivals.unsqueeze(-1)], -1)
+    parts = [column.unsqueeze(-1) for column in columns]
+    return torch.cat([*parts, slot.backlog_bits[..., 1:], arrivals.unsqueeze(-1)], -1)

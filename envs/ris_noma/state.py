@@ -57,10 +57,11 @@ class State(NamedTuple):
     totals: Tensor
     """(rows, 6) sums over the episode: bits delivered, useful, dropped and arrived (the first
     arrivals not among them), transmit and compute energy (J)."""
-    heard: Tensor
-    """(rows, users, 2) derived from links and surface for the observation: gain over the noise, and
-    amplitude that a surface aligned to this user alone would give. Without columns where the
-    observation works on estimates or on several antennas."""
+    gain: Tensor
+    """(rows, users) gain over the noise, derived from links and surface for the observation. No
+    columns where the observation works on estimates or on several antennas."""
+    aligned: Tensor
+    """As ``gain``: the amplitude that a surface aligned to this user alone would give."""
 
     @property
     def volume_bits(self) -> Tensor:

@@ -38,7 +38,16 @@ from sixgym.envs.ris_noma.params import (
 from sixgym.envs.ris_noma.physics import Slot, next_users, serve
 from sixgym.envs.ris_noma.scene import draw_scene
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
-from sixgym.envs.ris_noma.state import BUCKETS, COMPUTE, NOOP, TRANSMIT, USEFUL, Controls, State
+from sixgym.envs.ris_noma.state import (
+    BUCKETS,
+    COMPUTE,
+    DROPPED,
+    NOOP,
+    TRANSMIT,
+    USEFUL,
+    Controls,
+    State,
+)
 
 if TYPE_CHECKING:
     from sixgym.envs.core.render import Canvas
@@ -49,6 +58,17 @@ INITIAL_AGE = 10.0
 """Ages of the first state: the blocks were never set. [our choice]"""
 SLOT_EE_SCALE = 1e-7
 """Scale of the reward "slot_ee", J/bit. [our choice]"""
+SUMMED = (
+    "delivered_bits",
+    "useful_bits",
+    "dropped_bits",
+    "arrived_bits",
+    "energy_tx_j",
+    "energy_compute_j",
+)
+"""The metrics that are the columns of `State.totals`."""
+ENERGY, SLOT_EE = 7, 8
+"""Columns of the level-0 metrics."""
 TINY_J = 1e-12
 """Keeps efficiencies finite where nothing is spent."""
 
@@ -126,7 +146,7 @@ class RisNomaBase(System[P, State]):
         self._least_task = constant(params.min_task_bits)
         spread = params.max_task_bits - params.min_task_bits
         self._task_slope = constant(spread / params.arrival_probability)
-        self._reward_scale = constant(1.0 / self.model.mean_bits)
+        self._constants, self._slopes = self._mix()
         self._clock_blocks = torch.tensor([0, 1, 2, -1], device=self.device)
         self.observation_space = cast("Any", self._observer.space)
         users, model = params.num_users, self.model
@@ -178,14 +198,15 @@ class RisNomaBase(System[P, State]):
             order=identity.repeat(rows, 1),
             clock=clock.repeat(rows, 1),
             totals=torch.zeros(rows, 6, dtype=self.dtype, device=self.device),
-            heard=torch.zeros(rows, model.users, 0, dtype=self.dtype, device=self.device),
+            gain=torch.zeros(rows, 0, dtype=self.dtype, device=self.device),
+            aligned=torch.zeros(rows, 0, dtype=self.dtype, device=self.device),
         )
         if p.init == "ao":
             state = with_controls(state, solve_ao(model, state, rounds=1))
         if not model.hears_gains:
             return state
         gain = single_antenna_gain(model, links, state.surface)
-        return state._replace(heard=torch.stack([gain, aligned_amplitude(model, links)], -1))
+        return state._replace(gain=gain, aligned=aligned_amplitude(model, links))
 
     def observe(self, state: State) -> Tensor:
         """Features of the held controls on the current channel; see `Observer`."""
@@ -201,7 +222,7 @@ class RisNomaBase(System[P, State]):
         controls: Controls,
         clock: Tensor,
         noise: Draws,
-        ops: Tensor,
+        ops: Tensor | None,
         block: Tensor | None = None,
     ) -> tuple[State, Step]:
         """One slot.
@@ -211,23 +232,24 @@ class RisNomaBase(System[P, State]):
             controls: of this slot; they are held afterwards.
             clock: (rows, 4) after this step.
             noise: the step's draws.
-            ops: (rows,) nominal operations of the optimisers.
+            ops: (rows,) nominal operations of the optimisers; None is none.
             block: (rows,) what was set, for the diagnostics; None is everything.
         """
         model = self.model
         links = evolve_links(model, state, self._innovation(noise))
-        heard = state.heard
+        gain, aligned = state.gain, state.aligned
         if model.hears_gains:
             # This slot's gains, and those that the next observation shows, in one pass.
             both = torch.stack([state.links, links])
-            air, later = single_antenna_gain(model, both, controls.surface).unbind(0)
-            heard = torch.stack([later, aligned_amplitude(model, links)], -1)
+            air, gain = single_antenna_gain(model, both, controls.surface).unbind(0)
+            aligned = aligned_amplitude(model, links)
             slot = serve(model, state, controls, air)
         else:
             slot = serve(model, state, controls, true_air(model, state.links, controls.surface))
         arrivals = self._arrivals(noise)
         sums = self._sums(slot, arrivals)
-        metrics = self._account(sums, ops)
+        reward, scalars = self._account(sums, ops)
+        metrics: dict[str, Tensor] = {}
         new = State(
             links=links,
             los=state.los,
@@ -238,12 +260,13 @@ class RisNomaBase(System[P, State]):
             order=controls.order,
             clock=clock,
             totals=state.totals + sums,
-            heard=heard,
+            gain=gain,
+            aligned=aligned,
         )
         if self.info_level > 0:
             metrics |= self._diagnose(slot, new, block)
-        reward = self._reward(metrics)
-        return new, Step(reward, torch.zeros_like(reward, dtype=torch.bool), metrics)
+        never = torch.zeros_like(reward, dtype=torch.bool)
+        return new, Step(reward, never, metrics, scalars)
 
     def _clock_after(self, state: State, block: Tensor) -> Tensor:
         """(rows, 4) clock after a step that sets one block, (rows,) int64."""
@@ -278,31 +301,44 @@ class RisNomaBase(System[P, State]):
         ]
         return torch.stack(parts, 1).sum(-1)
 
-    def _account(self, sums: Tensor, ops: Tensor) -> dict[str, Tensor]:
-        """The level-0 metrics."""
-        delivered, useful, dropped, arrived, transmit, compute = sums.unbind(1)
-        energy = transmit + compute + self.model.static_energy_j
-        return {
-            "delivered_bits": delivered,
-            "useful_bits": useful,
-            "dropped_bits": dropped,
-            "arrived_bits": arrived,
-            "energy_tx_j": transmit,
-            "energy_compute_j": compute,
-            "energy_static_j": self.model.static_energy_j.expand_as(energy),
-            "energy_j": energy,
-            "slot_ee_bit_per_j": useful / energy.clamp_min(TINY_J),
-            "solver_ops": ops,
-        }
+    def _account(self, sums: Tensor, ops: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The reward, (rows,), and the level-0 metrics side by side, (rows, 10).
 
-    def _reward(self, metrics: dict[str, Tensor]) -> Tensor:
-        """``(useful - lambda E - omega dropped) / (K mean arrivals)``, or the slot's efficiency."""
-        p, dropped = self.params, metrics["dropped_bits"]
-        if p.reward == "slot_ee":
-            loss = dropped * (p.drop_weight / self.model.mean_bits)
-            return metrics["slot_ee_bit_per_j"] * SLOT_EE_SCALE - loss
-        bits = torch.sub(metrics["useful_bits"], metrics["energy_j"], alpha=p.reference_ee)
-        return torch.sub(bits, dropped, alpha=p.drop_weight) * self._reward_scale
+        The reward is ``(useful - lambda E - omega dropped) / (K mean arrivals)``, or the slot's
+        efficiency less what was dropped.
+        """
+        mixed = torch.addmm(self._constants, sums, self._slopes)
+        scalars = mixed.detach()[:, :-1]  # of the metrics no gradient is wanted
+        ratio = sums[:, USEFUL] / scalars[:, ENERGY].clamp_min(TINY_J)
+        scalars[:, SLOT_EE].copy_(ratio)
+        if ops is not None:
+            scalars[:, -1].copy_(ops)
+        reward = mixed[:, -1]
+        if self.params.reward == "slot_ee":
+            reward = torch.add(reward, ratio, alpha=SLOT_EE_SCALE)
+        return reward, scalars
+
+    def _mix(self) -> tuple[Tensor, Tensor]:
+        """The level-0 metrics, then the reward, as linear functions of `_sums`.
+
+        Returns:
+            Constants (11,) and slopes (6, 11). The columns of the slot's efficiency and of the
+            operations are filled in by `_account`.
+        """
+        p, model = self.params, self.model
+        names = [m.name for m in self.metrics if m.level == 0]
+        slopes = torch.zeros(len(SUMMED), len(names) + 1, dtype=torch.float64)
+        constants = slopes.new_zeros(len(names) + 1)
+        for row, name in enumerate(SUMMED):
+            slopes[row, names.index(name)] = 1.0
+        slopes[[TRANSMIT, COMPUTE], ENERGY] = 1.0
+        constants[[names.index("energy_static_j"), ENERGY]] = model.static_j
+        slopes[DROPPED, -1] = -p.drop_weight / model.mean_bits
+        if p.reward != "slot_ee":
+            slopes[USEFUL, -1] = 1.0 / model.mean_bits
+            slopes[[TRANSMIT, COMPUTE], -1] = -p.reference_ee / model.mean_bits
+            constants[-1] = -p.reference_ee * model.static_j / model.mean_bits
+        return constants.to(self.device, self.dtype), slopes.to(self.device, self.dtype)
 
     def _diagnose(self, slot: Slot, new: State, block: Tensor | None) -> dict[str, Tensor]:
         """The level-1 metrics."""
@@ -367,17 +403,13 @@ class RisNoma(RisNomaBase[RisNomaParams]):
             controls = decode_action(self.model, state, action)
             # Everything was set: the ages are 0 and only the slot goes on.
             clock = torch.addcmul(self._tick, state.clock, self._tick)
-            return self._slot(state, controls, clock, noise, self._no_ops(state))
+            return self._slot(state, controls, clock, noise, None)
         assert isinstance(action, dict)
         block = action["block"]
         new = decode_action(self.model, state, action["controls"])
         controls = mix_blocks(state.controls, new, block)
         clock = self._clock_after(state, block)
-        return self._slot(state, controls, clock, noise, self._no_ops(state), block.to(self.dtype))
-
-    def _no_ops(self, state: State) -> Tensor:
-        """(rows,) zeros: there is no optimiser here."""
-        return self.model.zero.expand(state.clock.shape[0])
+        return self._slot(state, controls, clock, noise, None, block.to(self.dtype))
 
 
 class RisNomaSelect(RisNomaBase[RisNomaSelectParams]):

@@ -35,12 +35,14 @@ def _rows(subject: Subject, num_envs: int, **kwargs: Any) -> Any:
 
 
 def sb3_check_env(subject: Subject) -> None:
-    """SB3's check_env has nothing to warn of."""
+    """SB3's check_env has nothing to warn of, but may advise actions in [-1, 1]."""
     checker = _import("stable_baselines3.common.env_checker")
     if isinstance(subject.bare().action_space, spaces.Dict):
         raise Skipped("SB3 knows no Dict actions")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # Advice for training, not a fault: thresholds are natural in [0, 1].
+        warnings.filterwarnings("ignore", message="We recommend you to use a symmetric")
         checker.check_env(subject.bare())
 
 

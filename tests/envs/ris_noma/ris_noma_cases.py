@@ -61,7 +61,8 @@ def state_without_ris(
         order=torch.tensor([list(order or range(len(gains)))]),
         clock=torch.zeros(1, 4, dtype=F64),
         totals=torch.zeros(1, 6, dtype=F64),
-        heard=torch.zeros(1, len(gains), 0, dtype=F64),
+        gain=torch.zeros(1, 0, dtype=F64),
+        aligned=torch.zeros(1, 0, dtype=F64),
     )
 
 

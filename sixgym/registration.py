@@ -23,3 +23,22 @@ def register_envs() -> None:
             baselines="sixgym.baselines.ris_noma",
             claims="sixgym.leaderboard.claims.ris_noma",
         )
+    register(
+        "sixgym/EventOffloadExit-v0",
+        "sixgym.envs.event_offload:EventOffloadExit",
+        max_episode_steps=None,
+        title="Event-triggered offloading decided exit by exit, with action mask",
+    )
+    register(
+        "sixgym/EventOffloadMulti-v0",
+        "sixgym.envs.event_offload:EventOffloadMulti",
+        max_episode_steps=200,
+        title="Event-triggered offloading of several devices that share uplink and server",
+        is_game=True,
+    )
+    register(
+        "sixgym/EventOffload-v0",
+        "sixgym.envs.event_offload:EventOffload",
+        max_episode_steps=200,
+        title="Event-triggered offloading of rare events, two thresholds a slot",
+    )

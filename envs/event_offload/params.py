@@ -184,7 +184,7 @@ class EventOffloadBaseParams(Params):
         source="ours",
         description="Speed of the device in multiply-accumulates per second (full pass 15 ms).",
         gt=0.0,
-        le=1e18,
+        le=1e15,
     )
 
     # ------------------------------------------------------------------------------------- channel

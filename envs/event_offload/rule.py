@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,5 +74,5 @@ def final_tail(score: Tensor, low: Tensor, high: Tensor, final_rule: FinalRule) 
         return torch.ones_like(score, dtype=torch.bool)
     if final_rule == "mid":
         return score > (low + high) / 2.0
-    # The comparison with a Python number would be in double precision on some paths.
-    return score > torch.tensor(final_rule, dtype=torch.float32, device=score.device)
+    # Rounded first: some paths compare with a Python number in double precision.
+    return score > float(np.float32(final_rule))

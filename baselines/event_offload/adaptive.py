@@ -166,7 +166,7 @@ class OnlineLookup:
         estimate = (seen - mean[:, 1]) / np.maximum(spread, _TRUST)
         estimate = np.where(spread > _TRUST, estimate, known)
         estimate = np.clip(estimate, PREVALENCES[0], PREVALENCES[-1])
-        cell = self._design.cells.index(snr_db_of(observation))
+        cell = self._design.cells.of(snr_db_of(observation))
         pairs, rates = self._menu.at(estimate, cell, np.zeros(rows, dtype=np.int64))
         used = np.stack([rates.tail, rates.head], 1) * is_up(observation)[:, None]
         return no_offload_in_outage(observation, pairs), MEMORY * mean + (1.0 - MEMORY) * used
@@ -248,7 +248,7 @@ class BeliefPrice:
             memory = np.where(start[:, None], fresh, self._updated(state, seen[:, CONFIRMED]))
         belief = memory[:, 0]
         prevalence = (1.0 - belief) * self._prevalences[0] + belief * self._prevalences[1]
-        cell = self._design.cells.index(snr_db_of(observation))
+        cell = self._design.cells.of(snr_db_of(observation))
         pairs, rates = self._menu.at(prevalence, cell, self._ratio(seen))
         up = is_up(observation)
         memory = np.stack([belief, seen[:, CONFIRMED], rates.tail * up, rates.head * up], 1)

@@ -52,7 +52,7 @@ class Cells(NamedTuple):
     capacity: Ints
     """(cells,) offloads that fit in a slot at the lower end."""
 
-    def index(self, snr_db: Floats) -> Ints:
+    def of(self, snr_db: Floats) -> Ints:
         """The cell of each SNR, rounded down; those in outage are given the first."""
         found = np.searchsorted(self.edge_db, snr_db + SNR_TOLERANCE_DB, side="right") - 1
         return np.clip(found, 0, len(self.edge_db) - 1).astype(np.int64)

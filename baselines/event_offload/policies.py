@@ -110,7 +110,7 @@ class CellTable:
         deterministic: bool = True,
     ) -> tuple[Singles, None]:
         """(rows, 2) thresholds; see `sixgym.envs.core.rollout.Policy`."""
-        cell = self._cells.index(snr_db_of(observation))
+        cell = self._cells.of(snr_db_of(observation))
         pairs = self._pairs[cell]
         if self._chance.any():
             toss = self._coin.predict(observation)[0][:, 0] < self._chance[cell]
@@ -176,7 +176,7 @@ class BatteryPolicy:
     ) -> tuple[Singles, None]:
         """(rows, 2) thresholds; see `sixgym.envs.core.rollout.Policy`."""
         seen = np.asarray(observation, dtype=np.float64)
-        cell = self._cells.index(snr_db_of(observation))
+        cell = self._cells.of(snr_db_of(observation))
         to_go = self._plan.to_go
         left = np.floor(seen[:, BATTERY] * (to_go.shape[1] - 1) + 1e-3).astype(np.int64)
         slot = np.rint((1.0 - seen[:, TIME_LEFT]) * self._slots).astype(np.int64)

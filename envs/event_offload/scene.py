@@ -116,6 +116,7 @@ def draw_exits(
     *,
     has_pair: bool = True,
     above: str = "offload above",
+    title: str = "tail confidence at each exit, last slot",
 ) -> None:
     """Scores over exits: each event is a line that ends where it leaves.
 
@@ -127,6 +128,7 @@ def draw_exits(
         high: upper threshold.
         has_pair: whether there are thresholds yet.
         above: what the upper threshold means.
+        title: over the panel.
     """
     (x, y), (width, height) = EXITS
     step = width / num_exits
@@ -145,7 +147,7 @@ def draw_exits(
             canvas.text((top[0], y + height + 4), words, size=11, color=MUTED, align="center")
     for score in (0.0, 0.5, 1.0):
         canvas.text((x - 4, at(0, score)[1] - 7), f"{score:g}", size=11, color=MUTED, align="right")
-    canvas.text((x, y - 17), "tail confidence at each exit, last slot", size=11, color=MUTED)
+    canvas.text((x, y - 17), title, size=11, color=MUTED)
     for event in sorted(events[:MOST_EVENTS], key=lambda e: e.is_tail):
         color = TAIL_COLOR if event.is_tail else HEAD_COLOR
         points = [at(n, s) for n, s in enumerate(event.scores)]

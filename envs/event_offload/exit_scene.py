@@ -107,7 +107,7 @@ def _draw_budget(system: EventOffloadExit, one: ExitState, canvas: Canvas) -> No
         draw_store(canvas, 240.0, "battery left", max(0.0, 1.0 - spent / total))
     else:
         begun = float(one.slot[0]) * p.num_events + float(one.event[0]) + float(one.exit[0] > 0)
-        draw_store(canvas, 240.0, "mean energy of budget", spent / (max(begun, 1.0) * p.budget_j))
+        draw_store(canvas, 240.0, "mean energy", spent / (max(begun, 1.0) * p.budget_j))
     done = (float(one.slot[0]) * p.num_events + float(one.event[0])) / (
         p.horizon_slots * p.num_events
     )

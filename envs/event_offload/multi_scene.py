@@ -97,7 +97,8 @@ def _draw_thresholds(system: EventOffloadMulti, one: MultiState, canvas: Canvas,
                 level = top + height * (1.0 - value)
                 canvas.box((x, level - 1), (width, 2), color=color)
                 if pitch >= WIDE:
-                    shift = 2.0 if value > 0.5 else -14.0
+                    below = value > 0.5 if high - low > 0.25 else color is INK
+                    shift = 2.0 if below and value > 0.1 else -14.0
                     canvas.text((x + 3, level + shift), f"{value:.2f}", size=11)
         canvas.box((x, top), (width, height), color=MUTED, width=1)
 

@@ -11,7 +11,6 @@ from gymnasium import spaces
 from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, Kind
-from sixgym.envs.core.errors import OptionsError
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
 from sixgym.envs.event_offload.bank import EventBank
 from sixgym.envs.event_offload.expectation import (
@@ -25,13 +24,14 @@ from sixgym.envs.event_offload.link import Link
 from sixgym.envs.event_offload.lookup import action_pairs
 from sixgym.envs.event_offload.metrics import COST_LIMIT, METRICS, SCORES
 from sixgym.envs.event_offload.observation import EMA, QUANTILES, Observer, Quantiles
+from sixgym.envs.event_offload.options import RESET_OPTIONS, apply_options
 from sixgym.envs.event_offload.params import FEATURE_MAP_BITS, EventOffloadParams
-from sixgym.envs.event_offload.rule import run_rule
+from sixgym.envs.event_offload.rule import run_exits
 from sixgym.envs.event_offload.scene import draw_scene
 from sixgym.envs.event_offload.scores import load_pool
 from sixgym.envs.event_offload.slot import (
     Counts,
-    count_events,
+    add_up,
     event_details,
     requests_of,
     serve_by_size,
@@ -39,11 +39,8 @@ from sixgym.envs.event_offload.slot import (
 )
 from sixgym.envs.event_offload.state import (
     DEPTH,
-    HELD,
     NUM_VITALS,
-    SNR,
     SPENT,
-    SPLIT,
     SPLITS,
     State,
 )
@@ -51,8 +48,6 @@ from sixgym.envs.event_offload.state import (
 if TYPE_CHECKING:
     from sixgym.envs.core.render import Canvas
 
-SNR_DB_RANGE = (-60.0, 60.0)
-"""Allowed values of the reset option ``gamma_db``."""
 TINY_J = 1e-15
 """Keeps the number of offloads that a battery pays for finite."""
 
@@ -109,7 +104,7 @@ class EventOffload(System[EventOffloadParams, State]):
     params_type = EventOffloadParams
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     scores: ClassVar[tuple[Score, ...]] = SCORES
-    reset_options: ClassVar[tuple[str, ...]] = ("gamma_db", "split")
+    reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
 
     def __init__(
         self,
@@ -210,34 +205,8 @@ class EventOffload(System[EventOffloadParams, State]):
         return State(fading, torch.stack(columns, 1), events)
 
     def with_options(self, state: State, options: Mapping[str, Any]) -> State:
-        """First states under options of the reset, see the class.
-
-        Raises:
-            OptionsError: ``gamma_db`` is not in [-60, 60], or there is no such split.
-        """
-        vitals = state.vitals.clone()
-        rows = vitals.shape[0]
-        if "gamma_db" in options:
-            try:
-                level = np.broadcast_to(np.asarray(options["gamma_db"], np.float64), (rows,))
-            except (TypeError, ValueError):
-                level = np.full(1, np.nan)
-            low, high = SNR_DB_RANGE
-            if not ((level >= low) & (level <= high)).all():
-                raise OptionsError(
-                    f"gamma_db={options['gamma_db']!r}: allowed: a number from {low} to {high}, "
-                    "or one for each row"
-                )
-            snr = torch.from_numpy(10.0 ** (level / 10.0)).to(vitals)
-            vitals[:, SNR] = vitals[:, HELD] = snr
-        if "split" in options:
-            given = options["split"]
-            names = [given] * rows if isinstance(given, str) else list(given)
-            if len(names) != rows or any(n not in SPLITS for n in names):
-                allowed = ", ".join(map(repr, SPLITS))
-                raise OptionsError(f"split={given!r}: allowed: {allowed}, or one for each row")
-            vitals[:, SPLIT] = torch.tensor([float(SPLITS.index(n)) for n in names]).to(vitals)
-        return state._replace(vitals=vitals)
+        """First states under options of the reset, see the class and `apply_options`."""
+        return state._replace(vitals=apply_options(state.vitals, options))
 
     # ------------------------------------------------------------------------------------ advance
 
@@ -261,10 +230,10 @@ class EventOffload(System[EventOffloadParams, State]):
         """Events arrive, go through the exits, and are served in order of arrival."""
         p, bank = self.params, self.bank
         events = bank.draw(noise["events"], bank.mix(state.split, state.in_burst))
-        conf = bank.conf[events]
-        verdict = run_rule(conf, low.unsqueeze(-1), high.unsqueeze(-1), p.final_rule)
+        scores, traits = bank.look_up(events)
+        verdict = run_exits(scores.unbind(0), low.unsqueeze(-1), high.unsqueeze(-1), p.final_rule)
         requests = requests_of(p, verdict)
-        macs = bank.macs[verdict.exit]
+        macs = bank.macs.index_select(0, verdict.exit.reshape(-1)).reshape(events.shape)
         fit = self._fit(state, p.energy_per_mac_j * macs.sum(-1))
         if p.payload == "per_exit":
             size = self.sizes[verdict.exit]
@@ -276,11 +245,11 @@ class EventOffload(System[EventOffloadParams, State]):
         right = None
         if self._draws_local_class:
             right = noise["local_class"] * self.pool.num_classes < 1.0
-        counts = count_events(bank, events, macs, requests, served, size=size, local_right=right)
+        counts = add_up(traits, macs, requests, served, size=size, local_right=right)
         detail: dict[str, Tensor] = {}
         if self.info_level > 0:
             detail = event_details(bank, events, verdict, requests, served, right)
-        return _Slot(counts, fit, self._quantiles(conf[..., 0]), events, detail)
+        return _Slot(counts, fit, self._quantiles(scores[0]), events, detail)
 
     def _fit(self, state: State, local_j: Tensor) -> Tensor:
         """(rows,) offloads that capacity and battery allow, after the local energy is paid.

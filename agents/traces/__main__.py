@@ -22,11 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of folds and weights")
     options = parser.parse_args(arguments)
     try:
+        options.out.mkdir(parents=True, exist_ok=True)  # before minutes of training
         traces = make_traces(options.name, seed=options.seed, progress=_say)
-    except SixgymError as error:
+        path = write_traces(traces, options.out)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {error.name} is missing; pip install 'sixgym[train]'\n")
+        return 2
+    except (SixgymError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    path = write_traces(traces, options.out)
     _say(f"{path}: AUROC {traces.meta['auroc']}, server {traces.meta['server_auroc']}")
     return 0
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from sixgym.agents.traces.data import Dataset, dataset
 from sixgym.agents.traces.nets import ConvExits, StagedExits, conv_server, table_server
+from sixgym.envs.core.errors import SeedError
 
 FOLDS = 5
 BATCH = 160
@@ -99,9 +100,12 @@ def make_traces(name: str, *, seed: int = 0, progress: Progress | None = None) -
 
     Raises:
         UnknownIdError: there is no recipe of that name.
+        SeedError: the seed is not from 0 to 2^32 - 1.
     """
     from sklearn.model_selection import StratifiedKFold
 
+    if not 0 <= seed < 2**32:
+        raise SeedError(f"seed={seed!r}: allowed: 0 to {2**32 - 1}")
     data = dataset(name)
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -111,8 +115,8 @@ def make_traces(name: str, *, seed: int = 0, progress: Progress | None = None) -
     server = np.zeros((len(label), data.num_classes + 1), np.float32)
     fold = np.zeros(len(label), np.int8)
     macs: list[float] = []
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(label, label)
-    for index, (fit, held) in enumerate(folds):
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for index, (fit, held) in enumerate(folds.split(label, label)):
         conf[held], server[held], macs = _fold(data, label, fit, held)
         fold[held] = index
         if progress is not None:

@@ -72,6 +72,7 @@ class EventBank:
         """(n, N) float32 tail confidences."""
         self.traits = torch.from_numpy(np.stack(traits, 1)).to(device, dtype)
         """(n, 5) zeros and ones, see `ONE`."""
+        self._table = torch.cat([self.conf.T, self.traits.T.float()]).contiguous()
         self.label = torch.from_numpy(pool.y[index].astype(np.int64)).to(device)
         """(n,) true class: 0 head, 1..K tail."""
         self.answer = torch.from_numpy(answer.astype(np.int64)).to(device)
@@ -122,3 +123,15 @@ class EventBank:
         share = torch.where(is_tail, uniform, above)
         place = (share * torch.where(is_tail, mix.tail_slope, mix.head_slope)).to(torch.int64)
         return place + torch.where(is_tail, mix.first_tail, mix.first_head)
+
+    def look_up(self, events: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and traits of events, (N, rows, M) float32 and (5, rows, M) in the bank's dtype.
+
+        Columns first: what follows goes through the exits one by one.
+
+        Args:
+            events: (rows, M) int64 rows of the bank.
+        """
+        flat = self._table.index_select(1, events.reshape(-1))
+        columns = flat.reshape(-1, *events.shape)
+        return columns[: self.num_exits], columns[self.num_exits :].to(self.traits.dtype)

@@ -12,6 +12,7 @@ ties. After the last exit the ``final_rule`` decides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,21 +43,25 @@ def run_rule(conf: Tensor, low: Tensor, high: Tensor, final_rule: FinalRule = "h
         final_rule: for events that are undecided after exit N: "head"; "tail"; "mid": tail if
             C_N > (beta_l + beta_u) / 2; a number theta: tail if C_N > theta.
     """
+    return run_exits(conf.to(torch.float32).unbind(-1), low, high, final_rule)
+
+
+def run_exits(
+    scores: Sequence[Tensor], low: Tensor, high: Tensor, final_rule: FinalRule = "head"
+) -> Verdict:
+    """As `run_rule`, of the N scores (...) one by one, float32."""
     low, high = low.to(torch.float32), high.to(torch.float32)
-    scores = conf.to(torch.float32).unbind(-1)
-    last = len(scores) - 1
-    below, above = scores[last] < low, scores[last] > high
-    undecided = ~(below | above)
-    tail = above | (undecided & final_tail(scores[last], low, high, final_rule))
-    exit = torch.full_like(below, last, dtype=torch.int64)
-    # From the last exit to the first: whoever leaves earlier overrules what was deeper.
-    for n in range(last - 1, -1, -1):
-        below, above = scores[n] < low, scores[n] > high
-        inside = ~(below | above)
-        exit = torch.where(inside, exit, n)
-        tail = above | (inside & tail)
-        undecided = inside & undecided
-    return Verdict(exit, tail, undecided)
+    tail = scores[0] > high
+    inside = ~(tail | (scores[0] < low))
+    # Short integers are added up faster.
+    exit = torch.zeros_like(inside, dtype=torch.int16)
+    for score in scores[1:]:
+        exit = exit + inside
+        above = score > high
+        tail = tail | (inside & above)
+        inside = inside & ~(above | (score < low))
+    tail = tail | (inside & final_tail(scores[-1], low, high, final_rule))
+    return Verdict(exit.to(torch.int64), tail, inside)
 
 
 def final_tail(score: Tensor, low: Tensor, high: Tensor, final_rule: FinalRule) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sixgym.envs.event_offload.bank import CONFIRMED, CORRECT, FALSE_FINAL, ONE, TAIL, EventBank
+from sixgym.envs.event_offload.bank import TAIL, EventBank
 from sixgym.envs.event_offload.params import EventOffloadBaseParams
 from sixgym.envs.event_offload.rule import Verdict
 
@@ -65,7 +65,8 @@ def requests_of(params: EventOffloadBaseParams, verdict: Verdict) -> Requests:
 
 def serve_in_order(offload: Tensor, fit: Tensor) -> Tensor:
     """(rows, M) bool: the first ``fit`` (rows,) requests in order of arrival are served."""
-    return offload & (offload.cumsum(-1) <= fit.unsqueeze(-1))
+    asked = offload.to(fit.dtype)
+    return offload & (asked.cumsum(-1) <= fit.unsqueeze(-1))
 
 
 def serve_by_size(offload: Tensor, size: Tensor, fit: Tensor, longest: Tensor) -> Tensor:
@@ -107,27 +108,40 @@ def count_events(
         local_right: (rows, M) bool, whether a tail closed on the device would be named right;
             None: always.
     """
-    traits = bank.traits[events]
-    is_tail = traits[..., TAIL]
-    sent = (traits * served.unsqueeze(-1)).sum(1)
-    found = is_tail * served
-    tp, correct, confirmed = sent[:, TAIL], sent[:, CORRECT], sent[:, CONFIRMED]
-    fp, fp_final = sent[:, ONE] - tp, sent[:, FALSE_FINAL]
-    load, tp_load, called = sent[:, ONE], tp, confirmed
+    traits = bank.traits[events].movedim(-1, 0)
+    return add_up(traits, macs, requests, served, size=size, local_right=local_right)
+
+
+def add_up(
+    traits: Tensor,
+    macs: Tensor,
+    requests: Requests,
+    served: Tensor,
+    *,
+    size: Tensor | None = None,
+    local_right: Tensor | None = None,
+) -> Counts:
+    """As `count_events`, of traits (5, rows, M) that were looked up before."""
+    sent_here = served.to(traits.dtype)
+    is_tail = traits[TAIL]
+    found = is_tail * sent_here
+    n_off, tp, correct, confirmed, fp_final = (traits * sent_here).sum(-1).unbind(0)
+    fp = n_off - tp
+    load, tp_load, called = n_off, tp, confirmed
     if size is not None:
-        load, tp_load = (size * served).sum(-1), (size * found).sum(-1)
+        load, tp_load = (size * sent_here).sum(-1), (size * found).sum(-1)
     if requests.closed is not None:
-        closed = requests.closed
+        closed = requests.closed.to(traits.dtype)
         closed_tails = is_tail * closed
         right = closed_tails if local_right is None else closed_tails * local_right
-        closed_count, closed_tp = closed.sum(-1).to(tp.dtype), closed_tails.sum(-1)
+        closed_count, closed_tp = closed.sum(-1), closed_tails.sum(-1)
         found, correct = found + closed_tails, correct + right.sum(-1)
         tp, called = tp + closed_tp, called + closed_count
         fp, fp_final = fp + (closed_count - closed_tp), fp_final + (closed_count - closed_tp)
     return Counts(
         tails=is_tail.sum(-1),
-        requests=requests.offload.sum(-1).to(is_tail.dtype),
-        served=sent[:, ONE],
+        requests=requests.offload.to(traits.dtype).sum(-1),
+        served=n_off,
         tp=tp,
         tp_correct=correct,
         fp=fp,

@@ -110,7 +110,7 @@ class Design:
 
     def offload_j(self, snr: Floats) -> Floats:
         """E_off at linear SNRs, J."""
-        return self.link.offload_energy_j(torch.from_numpy(np.asarray(snr, np.float64))).numpy()
+        return offload_energy(self.link, snr)
 
     def energy(self, points: OperatingPoints, offload_j: Floats) -> Floats:
         """(states, points) e = E_loc + P_off E_off in J; E_loc where E_off is infinite."""
@@ -120,43 +120,14 @@ class Design:
     def served_share(self, points: OperatingPoints) -> Floats:
         """(cells, points) E[min(Bin(M, P_off), K_max)] / (M P_off): the share not dropped."""
         events = self.params.num_events
-        # E min(X, K) = sum of P(X > j) over j < K.
-        count = np.arange(events + 1)
-        ways = np.array([math.comb(events, int(k)) for k in count], dtype=np.float64)
-        p = np.clip(points.p_off, 1e-12, 1.0)[:, None]
-        chance = ways * p**count * (1.0 - p) ** (events - count)
-        beyond = 1.0 - np.cumsum(chance, 1)
-        kept = np.concatenate([np.zeros((len(p), 1)), np.cumsum(beyond, 1)], 1)
-        room = np.minimum(self.cells.capacity, events)
-        share = kept[:, room].T / (events * p[:, 0])
-        return np.where((room >= events)[:, None], 1.0, np.clip(share, 0.0, 1.0))
+        rooms = np.minimum(self.cells.capacity, events)
+        by_room = {int(k): served_share(points.p_off, int(k), events) for k in np.unique(rooms)}
+        return np.stack([by_room[int(k)] for k in rooms])
 
     @cached_property
     def cells(self) -> Cells:
         """Cells of half a decibel of the fading that the system has."""
-        least_db = 10.0 * np.log10(max(self.link.min_snr, 1e-12))
-        edge = np.concatenate([[least_db], SNR_GRID_DB[least_db < SNR_GRID_DB]])
-        return self._cells_of(edge)
-
-    def _cells_of(self, edge_db: Floats) -> Cells:
-        mean = self.params.mean_snr
-        edge = 10.0 ** (edge_db / 10.0)
-        ends = np.append(edge, np.inf)
-        survival = np.exp(-ends / mean)
-        probability = survival[:-1] - survival[1:]
-        # Means of E_off by 16 quantiles of the exponential law inside each cell.
-        share = (np.arange(16) + 0.5) / 16.0
-        inside = survival[:-1, None] - share * probability[:, None]
-        snr = -mean * np.log(np.maximum(inside, 1e-300))
-        worst = self.offload_j(edge)
-        capacity = self.link.capacity(torch.from_numpy(edge * (1.0 + 1e-9))).numpy()
-        return Cells(
-            edge_db,
-            probability,
-            worst,
-            np.minimum(self.offload_j(snr).mean(1), worst),
-            capacity.astype(np.int64),
-        )
+        return cells_of(self.link, self.params.mean_snr)
 
     def per_cell(self, points: OperatingPoints) -> Floats:
         """(cells, 2) the best pair of a family within the budget of every cell; else (1, 1)."""
@@ -179,6 +150,52 @@ class Design:
         snr = -self.params.mean_snr * np.log(up * (1.0 - share))
         energy = np.append(self.offload_j(snr), np.inf)
         return energy, np.append(np.full(states, up / states), 1.0 - up)
+
+
+def cells_of(link: Link, mean_snr: float) -> Cells:
+    """Cells of half a decibel above outage, under Rayleigh fading.
+
+    Args:
+        link: the uplink.
+        mean_snr: linear.
+    """
+    least_db = 10.0 * np.log10(max(link.min_snr, 1e-12))
+    edge_db = np.concatenate([[least_db], SNR_GRID_DB[least_db < SNR_GRID_DB]])
+    edge = 10.0 ** (edge_db / 10.0)
+    survival = np.exp(-np.append(edge, np.inf) / mean_snr)
+    probability = survival[:-1] - survival[1:]
+    # Means of E_off by 16 quantiles of the exponential law inside each cell.
+    share = (np.arange(16) + 0.5) / 16.0
+    inside = survival[:-1, None] - share * probability[:, None]
+    snr = -mean_snr * np.log(np.maximum(inside, 1e-300))
+    worst, mean = offload_energy(link, edge), offload_energy(link, snr).mean(1)
+    # A lower end is meant to be above outage, whatever its last bit says.
+    capacity = link.capacity(torch.from_numpy(edge * (1.0 + 1e-9))).numpy()
+    return Cells(edge_db, probability, worst, np.minimum(mean, worst), capacity.astype(np.int64))
+
+
+def offload_energy(link: Link, snr: Floats) -> Floats:
+    """E_off at linear SNRs, J."""
+    return np.asarray(link.offload_energy_j(torch.from_numpy(np.asarray(snr, np.float64))).numpy())
+
+
+def served_share(p_off: Floats, room: int, events: int) -> Floats:
+    """(points,) E[min(Bin(M, P_off), K)] / (M P_off): the share of requests that is served.
+
+    Args:
+        p_off: (points,) probability that an event asks.
+        room: K.
+        events: M.
+    """
+    if room >= events:
+        return np.ones(len(p_off))
+    # E min(X, K) is the sum of P(X > j) over j < K.
+    count = np.arange(events + 1)
+    ways = np.array([math.comb(events, int(k)) for k in count], dtype=np.float64)
+    p = np.clip(p_off, 1e-12, 1.0)[:, None]
+    chance = ways * p**count * (1.0 - p) ** (events - count)
+    beyond = 1.0 - np.cumsum(chance, 1)[:, :room]
+    return np.asarray(np.clip(beyond.sum(1) / (events * p[:, 0]), 0.0, 1.0))
 
 
 def rayleigh_bins(mean_snr: float, bins: int) -> Floats:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAPPED = ("envs", "baselines", "agents", "configs", "leaderboard")
 """The folders that are packages below ``sixgym``; the project tests compare this with setup.py."""
 
-_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
+_FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
 
 

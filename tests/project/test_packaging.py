@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAPPED = ("envs", "baselines", "agents", "configs", "leaderboard")
-DATA_SUFFIXES = {".yaml", ".json", ".csv", ".safetensors", ".typed"}
+DATA_SUFFIXES = {".yaml", ".json", ".csv", ".npz", ".safetensors", ".typed"}
 
 pytestmark = pytest.mark.xdist_group("wheel")
 

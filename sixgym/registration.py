@@ -28,12 +28,14 @@ def register_envs() -> None:
         "sixgym.envs.event_offload:EventOffloadExit",
         max_episode_steps=None,
         title="Event-triggered offloading decided exit by exit, with action mask",
+        baselines="sixgym.baselines.event_offload.exit",
     )
     register(
         "sixgym/EventOffloadMulti-v0",
         "sixgym.envs.event_offload:EventOffloadMulti",
         max_episode_steps=200,
         title="Event-triggered offloading of several devices that share uplink and server",
+        baselines="sixgym.baselines.event_offload.multi",
         is_game=True,
     )
     register(
@@ -41,4 +43,5 @@ def register_envs() -> None:
         "sixgym.envs.event_offload:EventOffload",
         max_episode_steps=200,
         title="Event-triggered offloading of rare events, two thresholds a slot",
+        baselines="sixgym.baselines.event_offload",
     )

@@ -87,6 +87,9 @@ class DeviceBank:
         """(n, N) float32 tail confidences."""
         self.traits = torch.cat([bank.traits for bank in banks])
         """(n, 5) zeros and ones, see `sixgym.envs.event_offload.bank`."""
+        # Columns first, as in `EventBank.look_up`.
+        self._table = torch.cat([self.conf.T, self.traits.T.float()]).contiguous()
+        self._exits = self.conf.shape[1]
         self.macs = torch.stack([kinds[key].macs for key in keys])
         """(devices, N) cumulative multiply-accumulates."""
         self.full_macs = self.macs[:, -1]
@@ -94,10 +97,12 @@ class DeviceBank:
         self.num_classes = torch.tensor([pool.num_classes for pool in pools], device=device)
         """(devices,) tail sub-classes K."""
         self._states = len(own[0])
-        # (devices, parts x states, ...): how device n draws in a part and a state of its labels.
-        self._mixes = torch.stack([kinds[key].mixes for key in keys])
-        self._starts = torch.stack([kinds[key].starts + first[key] for key in keys])
+        # (devices x parts x states, ...): how a device draws in a part and a state of its labels.
+        mixes = [kinds[key].mixes for key in keys]
+        self._mixes = torch.cat(mixes)
+        self._starts = torch.cat([kinds[key].starts + first[key] for key in keys])
         self._device = torch.arange(params.num_devices, device=device)
+        self._first = self._device * len(mixes[0])
 
     def draw(self, uniform: Tensor, split: Tensor, state: Tensor) -> Tensor:
         """(rows, devices, M) int64 rows of the bank.
@@ -107,14 +112,25 @@ class DeviceBank:
             split: (rows, devices) part of the traces, an index of `SPLITS`.
             state: (rows, devices) state of the labels, 0 or 1; 0 if there is only one.
         """
-        place = split.to(torch.int64) * self._states + state.to(torch.int64)
-        slopes, starts = self._mixes[self._device, place], self._starts[self._device, place]
+        place = split.to(torch.int64) * self._states + state.to(torch.int64) + self._first
+        slopes, starts = self._mixes[place], self._starts[place]
         mix = Mix(*slopes.split(1, -1), *starts.split(1, -1))
         return EventBank.draw(uniform, mix)
 
+    def look_up(self, events: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and traits of events, (N, rows, devices, M) float32 and (5, rows, devices, M).
+
+        Args:
+            events: (rows, devices, M) int64 rows of the bank.
+        """
+        flat = self._table.index_select(1, events.reshape(-1))
+        columns = flat.reshape(-1, *events.shape)
+        return columns[: self._exits], columns[self._exits :].to(self.traits.dtype)
+
     def macs_at(self, exit: Tensor) -> Tensor:
         """(rows, devices, M) cumulative multiply-accumulates at exits (int64, 0-based)."""
-        return self.macs[self._device.unsqueeze(-1), exit]
+        place = exit + (self._device * self._exits).unsqueeze(-1)
+        return self.macs.flatten().index_select(0, place.reshape(-1)).reshape(exit.shape)
 
 
 class DeviceBudget:

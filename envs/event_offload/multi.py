@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ from sixgym.envs.event_offload.multi_params import EventOffloadMultiParams
 from sixgym.envs.event_offload.multi_state import BAND, UNITS, MultiState
 from sixgym.envs.event_offload.observation import EMA, Observer, Quantiles, observation_space
 from sixgym.envs.event_offload.options import RESET_OPTIONS, apply_options
-from sixgym.envs.event_offload.rule import run_rule
+from sixgym.envs.event_offload.rule import run_exits
 from sixgym.envs.event_offload.sharing import Shares, Sharing
-from sixgym.envs.event_offload.slot import Counts, count_events, requests_of, serve_in_order
+from sixgym.envs.event_offload.slot import Counts, add_up, requests_of, serve_in_order
 from sixgym.envs.event_offload.state import CONFIRMED, HELD, NUM_VITALS, SLOT, SPLITS
 
 if TYPE_CHECKING:
@@ -260,8 +260,8 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
         else:
             shares = Shares(state.band, state.units.to(torch.int64))
         events = bank.draw(noise["events"], state.split, state.in_burst)
-        conf = bank.conf[events]
-        verdict = run_rule(conf, low.unsqueeze(-1), high.unsqueeze(-1), p.final_rule)
+        scores, traits = bank.look_up(events)
+        verdict = run_exits(scores.unbind(0), low.unsqueeze(-1), high.unsqueeze(-1), p.final_rule)
         asked = requests_of(p, verdict)
         here = works.unsqueeze(-1)
         offload = asked.offload & here
@@ -278,7 +278,7 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
         if self._draws_class:
             right = noise["local_class"] * bank.num_classes.unsqueeze(-1) < 1.0
         asked = asked._replace(offload=offload, closed=closed)
-        counts = self._count(events, macs, asked, served, right)
+        counts = add_up(traits, macs, asked, served, local_right=right)
         over = torch.zeros_like(local_j)
         if p.budget_mode == "slot":
             kept = self._budget.is_kept(state.split, low, high, price, self.link.is_up(state.snr))
@@ -287,24 +287,9 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
         utility = found / self._due
         if p.budget_mode == "slot" and p.hard:
             utility = utility * (1.0 - over)
-        scores = self._quantiles(conf[..., 0]) * here
+        first = self._quantiles(scores[0]) * here
         radio_j = counts.served * price
-        return _Slot(low, high, shares, counts, scores, local_j, radio_j, utility, over)
-
-    def _count(
-        self, events: Tensor, macs: Tensor, requests: Any, served: Tensor, right: Tensor | None
-    ) -> Counts:
-        """`count_events` with an axis of devices: every tensor of the result (rows, devices)."""
-
-        def fold(value: Tensor | None) -> Any:
-            return None if value is None else value.flatten(0, 1)
-
-        folded = requests._replace(offload=fold(requests.offload), closed=fold(requests.closed))
-        bank = cast("Any", self.bank)
-        counts = count_events(
-            bank, fold(events), fold(macs), folded, fold(served), local_right=fold(right)
-        )
-        return Counts(*(value.unflatten(0, events.shape[:2]) for value in counts))
+        return _Slot(low, high, shares, counts, first, local_j, radio_j, utility, over)
 
     def _next(self, state: MultiState, slot: _Slot, noise: Draws) -> MultiState:
         """The state after a slot: channels and labels go on, the vitals remember it."""

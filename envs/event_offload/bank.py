@@ -111,18 +111,17 @@ class EventBank:
         """(rows, M) int64 rows of the bank, drawn with replacement.
 
         Below P(tail) the uniform picks a tail event, above it a head event; within either it is
-        uniform again. Nothing is added to the product before it is rounded down, so a fused
-        multiply-add draws the same events.
+        uniform again. Products are rounded down before anything is added, so a fused multiply-add
+        draws the same events. (Selecting between the two would take twice as long.)
 
         Args:
             uniform: (rows, M) in (0, 1).
             mix: of the rows.
         """
-        above = uniform - mix.prevalence
-        is_tail = above < 0.0
-        share = torch.where(is_tail, uniform, above)
-        place = (share * torch.where(is_tail, mix.tail_slope, mix.head_slope)).to(torch.int64)
-        return place + torch.where(is_tail, mix.first_tail, mix.first_head)
+        tails = (mix.first_head - mix.first_tail).to(uniform.dtype)
+        tail = torch.minimum(uniform * mix.tail_slope, tails).floor_()
+        head = ((uniform - mix.prevalence) * mix.head_slope).clamp_min_(0.0).floor_()
+        return (tail + head).to(torch.int64) + mix.first_tail
 
     def look_up(self, events: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and traits of events, (N, rows, M) float32 and (5, rows, M) in the bank's dtype.

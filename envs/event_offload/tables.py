@@ -1,11 +1,10 @@
 """What every pair of thresholds achieves on a pool of events, counted exactly.
 
-A score enters only by where it lies among the grid points, so each is replaced by two grid indices
-once. For a fixed lower threshold the events that the upper one declares tail are those whose
-largest score before the head exit lies above it; one histogram gives all upper thresholds, and one
-more for every block gives the computation. This is the sorting argument of FREDI's Algorithm 1
-[related: arXiv 2609.15847] with histograms for sorts [derived]. The counts are whole numbers: the
-tables equal a loop over events and pairs exactly.
+A score enters only by where it lies among the grid points. Whether an event is still inside after
+exit n depends on two indices, those of its smallest and of its largest score so far, so a histogram
+over both, summed from above, counts the events for all pairs at once: O(n + G^2) for an exit
+[derived; the counts are those of the sorting argument of FREDI's Algorithm 1, arXiv 2609.15847].
+They are whole numbers, and equal a loop over events and pairs exactly.
 
 The tables depend on nothing of channel, energy or prevalence.
 """
@@ -268,85 +267,83 @@ def _count(
     macs: Floats,
 ) -> _Counts:
     """Shares of the events (n, N) of one class, of whom some are marked by ``named`` (n,)."""
-    events, exits = conf.shape
-    size = len(grid)
+    exits, size = conf.shape[1], len(grid)
     # C < grid[i] <=> i >= below; C > grid[j] <=> j < above. Strict, in float32, ties included.
-    below = np.searchsorted(grid, conf, side="right")
+    # At exit n an event has stayed above grid[i] <=> below[n] > i, and crossed grid[j] <=>
+    # above[n] > j.
+    below = np.minimum.accumulate(np.searchsorted(grid, conf, side="right"), axis=1)
     above = np.maximum.accumulate(np.searchsorted(grid, conf, side="left"), axis=1)
+    start, never = np.zeros(len(conf), np.int64), np.full(len(conf), size)
+
+    def upper(chosen: NDArray[np.bool_]) -> Floats:
+        """Events that stay above the lower threshold and cross the upper one for the first time."""
+        change = np.zeros((size + 1, size + 1))
+        before = start
+        for n in range(exits):
+            stay, now = below[chosen, n], above[:, n]
+            change += _histogram(stay, now[chosen], size) - _histogram(stay, before[chosen], size)
+            before = now
+        return _both_above(change)
+
+    def undecided(n: int, chosen: NDArray[np.bool_]) -> Floats:
+        """Events that cross neither threshold up to exit n."""
+        stay = below[chosen, n]
+        return _both_above(
+            _histogram(stay, never[chosen], size) - _histogram(stay, above[chosen, n], size)
+        )
+
+    def final(chosen: NDArray[np.bool_]) -> Floats:
+        last = conf[:, -1]
+        if rule == "head":
+            return np.zeros((size, size))
+        if rule == "tail":
+            return undecided(exits - 1, chosen)
+        if rule == "mid":
+            return _above_middle(last[chosen], below[chosen, -1], above[chosen, -1], grid)
+        return undecided(exits - 1, chosen & (last > np.float32(rule)))
+
+    everyone = np.ones(len(conf), bool)
     blocks = np.diff(macs, prepend=0.0)
-    out = _Counts(*(np.full((size, size), np.nan) for _ in _Counts._fields))
-    for i in range(size):
-        low = below <= i
-        leave = np.where(low.any(1), low.argmax(1), exits)  # exits passed before the head exit
-        stays = leave > 0
-        reach = np.zeros(events, np.int64)
-        reach[stays] = above[stays, leave[stays] - 1]
-        kept = stays & (reach > i)  # the upper threshold is not below the lower one
-        out.upper[i, i:] = _above(reach[kept], size)[i:]
-        out.upper_named[i, i:] = _above(reach[kept & named], size)[i:]
-
-        first, last = _final_interval(conf, above[:, -1], leave == exits, grid, i, rule)
-        out.final[i, i:] = (_upto(first.place, size) - _upto(last.place, size))[i:]
-        mark = named[first.event], named[last.event]
-        marked = _upto(first.place[mark[0]], size) - _upto(last.place[mark[1]], size)
-        out.final_named[i, i:] = marked[i:]
-
-        cost = np.full(size, blocks[0] * events)
-        for n in range(1, exits):
-            # Block n runs for who has left by neither threshold before.
-            cost += blocks[n] * _upto(above[leave >= n, n - 1], size)
-        out.mac[i, i:] = cost[i:]
-    return _Counts(*(array / events for array in out))
+    cost = np.full((size, size), blocks[0] * len(conf))
+    for n in range(1, exits):
+        cost += blocks[n] * undecided(n - 1, everyone)
+    counts = _Counts(upper(everyone), upper(named), final(everyone), final(named), cost)
+    unordered = np.tri(size, k=-1, dtype=bool)
+    return _Counts(*(np.where(unordered, np.nan, array / len(conf)) for array in counts))
 
 
-class _Marks(NamedTuple):
-    event: Integers
-    place: Integers
+def _histogram(first: Integers, second: Integers, size: int) -> Floats:
+    """(size + 1, size + 1) how often each pair of indices from 0 to size occurs."""
+    side = size + 1
+    counts = np.bincount(first * side + second, minlength=side * side)
+    return counts.reshape(side, side).astype(np.float64)
 
 
-def _final_interval(
-    conf: Singles,
-    above: Integers,
-    passed: NDArray[np.bool_],
-    grid: Singles,
-    i: int,
-    rule: FinalRule,
-) -> tuple[_Marks, _Marks]:
-    """For which upper thresholds an undecided event is declared tail: first <= j < last.
+def _both_above(histogram: Floats) -> Floats:
+    """(size, size) how many have first index > i and second index > j."""
+    return np.asarray(np.cumsum(np.cumsum(histogram[::-1, ::-1], 0), 1)[::-1, ::-1][1:, 1:])
+
+
+def _above_middle(last: Singles, below: Integers, above: Integers, grid: Singles) -> Floats:
+    """(G, G) events undecided at the end whose last score is above the middle of the thresholds.
 
     Args:
-        conf: (n, N) scores.
-        above: (n,) first j at which the event is undecided (no score is above grid[j]).
-        passed: (n,) whether no score is below the lower threshold grid[i].
+        last: (n,) scores of the last exit.
+        below: (n,) an event stays above grid[i] for i < below.
+        above: (n,) it does not cross grid[j] for j >= above.
         grid: (G,) the thresholds.
-        i: index of the lower one.
-        rule: the final rule.
     """
-    none = np.zeros(0, np.int64)
-    empty = _Marks(none, none)
-    if rule == "head":
-        return empty, empty
-    if rule == "tail":
-        event = np.flatnonzero(passed)
-        return _Marks(event, above[event]), empty
-    if rule == "mid":
+    size = len(grid)
+    out = np.zeros((size, size))
+    for i in range(size):
         # float32 as in the rule itself: the middle of two thresholds is compared as it rounds.
         middle = (grid[i] + grid) * np.float32(0.5)
-        end = np.searchsorted(middle, conf[:, -1], side="left")
-        event = np.flatnonzero(passed & (above < end))
-        return _Marks(event, above[event]), _Marks(event, end[event])
-    event = np.flatnonzero(passed & (conf[:, -1] > np.float32(rule)))
-    return _Marks(event, above[event]), empty
-
-
-def _upto(index: Integers, size: int) -> Integers:
-    """(size,) how many of the indices are <= j."""
-    return np.cumsum(np.bincount(index, minlength=size + 1))[:size]
-
-
-def _above(index: Integers, size: int) -> Integers:
-    """(size,) how many of the indices are > j."""
-    return len(index) - _upto(index, size)
+        end = np.searchsorted(middle, last, side="left")  # last > middle[j] <=> j < end
+        counted = (below > i) & (above < end)
+        change = np.bincount(above[counted], minlength=size + 1)
+        change -= np.bincount(end[counted], minlength=size + 1)
+        out[i] = np.cumsum(change)[:size]
+    return out
 
 
 def single_threshold(table: ThresholdTable, prevalence: float) -> OperatingPoints:

@@ -39,7 +39,7 @@ def apply_options(vitals: Tensor, options: Mapping[str, Any]) -> Tensor:
         vitals[..., SNR] = vitals[..., HELD] = snr.reshape(over_rows)
     if "split" in options:
         given = options["split"]
-        names = [given] * rows if isinstance(given, str) else list(given)
+        names = [given] * rows if np.ndim(given) == 0 else list(given)
         if len(names) != rows or any(n not in SPLITS for n in names):
             allowed = ", ".join(map(repr, SPLITS))
             raise OptionsError(f"split={given!r}: allowed: {allowed}, or one for each row")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -116,21 +115,28 @@ def _arrays(raw: bytes, where: str) -> dict[str, Array]:
     try:
         with np.load(BytesIO(raw), allow_pickle=False) as archive:
             return {name: _member(archive, name, where) for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-        raise ParamsError(f"{where}: damaged .npz archive ({error})") from None
+    except ParamsError:
+        raise
+    except Exception as error:
+        # Whatever is raised: damage surfaces as errors of zipfile, zlib, tokenize and numpy.
+        raise ParamsError(f"{where}: damaged .npz archive ({_first_line(error)})") from None
 
 
 def _member(archive: Any, name: str, where: str) -> Array:
     try:
         return np.asarray(archive[name])
-    except ParamsError:
-        raise
     except ValueError as error:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise ParamsError(
                 f"{where}: array {name!r} holds pickled objects; allowed: plain numbers or text"
             ) from None
-        raise ParamsError(f"{where}: array {name!r} cannot be read ({error})") from None
+        raise ParamsError(
+            f"{where}: array {name!r} cannot be read ({_first_line(error)})"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _conf(array: Array, where: str) -> NDArray[np.float32]:

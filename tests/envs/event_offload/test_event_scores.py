@@ -288,6 +288,23 @@ def test_files_that_are_no_archives_are_refused(tmp_path):
         read_traces(str(cut), "trace")
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_anywhere_is_named_or_harmless(save, tmp_path):
+    rng = np.random.default_rng(3)
+    save(tmp_path / "mine.npz", **arrays())
+    whole = (tmp_path / "mine.npz").read_bytes()
+    refused = 0
+    for _ in range(300):
+        raw = bytearray(whole)
+        for place in rng.integers(0, len(raw), 2):
+            raw[place] = rng.integers(256)
+        try:
+            trace_files.parse_traces(bytes(raw), "mine")
+        except ParamsError as error:
+            refused += "\n" not in str(error)
+    assert refused > 250
+
+
 def test_profile_of_another_number_of_exits_is_refused(tmp_path):
     path = written(tmp_path, arrays(exits=3))
     with pytest.raises(ParamsError, match="made for 4 exits, the scores have 3; allowed: 'trace'"):

@@ -155,13 +155,19 @@ def draw_exits(
         mark(canvas, points[-1], event)
     canvas.box((x, y), (width, height), color=MUTED, width=1)
     if has_pair:
-        right = x + width
-        for value, words, color in ((high, above, TAIL_COLOR), (low, "drop below", INK)):
-            level = y + height * (1.0 - value)
-            canvas.box((x, level - 1.5), (width, 3), color=color)
-            below = value is high or value < 0.08
-            shift = -15.0 if (value > 0.06 and not below) or value < 0.06 else 3.0
-            canvas.text((right - 5, level + shift), f"{words} {value:.3f}", size=11, align="right")
+        _draw_threshold(canvas, high, f"{above} {high:.3f}", TAIL_COLOR, is_over=high < 0.93)
+        _draw_threshold(canvas, low, f"drop below {low:.3f}", INK, is_over=low < 0.07)
+
+
+def _draw_threshold(
+    canvas: Canvas, value: float, words: str, color: Color, *, is_over: bool
+) -> None:
+    """A thick line through the panel of exits with its words over or under it."""
+    (x, y), (width, height) = EXITS
+    level = y + height * (1.0 - value)
+    canvas.box((x, level - 1.5), (width, 3), color=color)
+    at = (x + width - 5, level + (-15.0 if is_over else 3.0))
+    canvas.text(at, words, size=11, align="right")
 
 
 def mark(canvas: Canvas, at: Point, event: Event) -> None:

@@ -83,7 +83,7 @@ def test_a_battery_ends_the_episode_and_is_never_overdrawn() -> None:
     battery = 10 * 20 * 5e-3
     spent = np.zeros(32)
     for _ in range(10):
-        observation, reward, terminated, truncated, info = env.step(np.zeros((32, 2), np.float32))
+        observation, _, terminated, truncated, info = env.step(np.zeros((32, 2), np.float32))
         spent += info["energy_j"]
         assert (spent <= battery * (1 + 1e-5)).all()
         left = np.maximum(battery - spent, 0.0)
@@ -248,7 +248,8 @@ def test_safe_wrapper_gives_six_values() -> None:
     assert isinstance(cost, float)
     assert cost == info["cost"] >= 0.0
     assert info["cost_limit"] == 1.0
-    assert not (terminated or truncated)
+    assert not terminated
+    assert not truncated
 
 
 def test_safe_wrapper_of_a_batch_keeps_the_cost_of_a_last_step() -> None:

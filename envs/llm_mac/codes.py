@@ -1,4 +1,4 @@
-"""The alphabets of the protocol as integers, used by states, actions, grammar and policies alike."""
+"""The alphabets of the protocol as integers, for states, actions, grammar and policies."""
 
 from __future__ import annotations
 

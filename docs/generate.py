@@ -19,6 +19,13 @@ RESULTS = ROOT / "leaderboard" / "results"
 MEASURED = ROOT / "docs" / "measured"
 """What ``make measure`` wrote: the speed table, and the claims with their figures."""
 
+VARIANTS = {
+    "RisNomaSelect-v0": "RisNoma-v0",
+    "EventOffloadExit-v0": "EventOffload-v0",
+    "EventOffloadMulti-v0": "EventOffload-v0",
+}
+"""Ids whose pages list only the arguments that another id does not have."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
@@ -186,8 +193,9 @@ def speed() -> str:
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
-    own = arguments("sixgym/RisNomaSelect-v0", beyond="sixgym/RisNoma-v0")
-    parts = {"catalogue": catalogue(), "speed": speed(), "RisNomaSelect-v0-own": own}
+    parts = {"catalogue": catalogue(), "speed": speed()}
+    for name, beyond in VARIANTS.items():
+        parts[f"{name}-own"] = arguments(f"sixgym/{name}", beyond=f"sixgym/{beyond}")
     for found in entries():
         name = found.id.rpartition("/")[2]
         parts |= {

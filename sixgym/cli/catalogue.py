@@ -61,7 +61,7 @@ def _spaces(found: Entry, system: System[Any, Any]) -> str:
 
 MARKS = {
     "paper": "[paper]",
-    "notes": "[paper, by notes]",
+    "notes": "[notes]",
     "related": "[related]",
     "standard": "[standard]",
     "ours": "[our choice]",

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/jobs.md", "docs/own.md")
+SYSTEMS = ("docs/environments/event_offload.md",)
 SMALLER = {
     "train": shlex.split(
         "--set seeds=[0] --set total_steps=64 --set num_envs=8 --set evaluation.episodes=2 "
@@ -28,7 +29,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", (*PAGES, *SYSTEMS))
 def test_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
     code = "\n".join(blocks(page, "python"))
     assert code
@@ -68,10 +69,11 @@ def test_pages_build_without_a_warning(tmp_path: Path) -> None:
         [*sphinx, "docs", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    page = (tmp_path / "environments" / "ris_noma.html").read_text()
-    for heading in (
-        "Description", "Action Space", "Observation Space", "Rewards", "Starting State",
-        "Episode End", "Arguments", "Baselines and bounds", "Claims", "Speed", "Version History",
-        "References",
-    ):  # fmt: skip
-        assert f"<h2>{heading}" in page, heading
+    for name in ("ris_noma", "event_offload"):
+        page = (tmp_path / "environments" / f"{name}.html").read_text()
+        for heading in (
+            "Description", "Action Space", "Observation Space", "Rewards", "Starting State",
+            "Episode End", "Arguments", "Baselines and bounds", "Claims", "Speed",
+            "Version History", "References",
+        ):  # fmt: skip
+            assert f"<h2>{heading}" in page, (name, heading)

@@ -29,7 +29,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", (*PAGES, *SYSTEMS))
+@pytest.mark.parametrize("page", [*PAGES, *SYSTEMS])
 def test_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
     code = "\n".join(blocks(page, "python"))
     assert code

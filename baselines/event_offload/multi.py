@@ -9,6 +9,7 @@ none of the environment's; it is evaluated in `sixgym.baselines.event_offload.wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -129,6 +130,7 @@ def objective_of(params: EventOffloadMultiParams) -> Objective:
     return "tpr" if params.utility == "tpr" else "f_acc"
 
 
+@lru_cache(maxsize=16)
 def answers_of(params: EventOffloadMultiParams, worth: Worth) -> Answers:
     """The best pair of every device for each cell and number of units, within the slot's budget.
 

@@ -21,7 +21,7 @@ from sixgym.envs.event_offload.params import EventOffloadParams
 
 SYSTEM = "sixgym.envs.event_offload.system:EventOffload"
 SEEDS = list(range(500, 508))
-SLOTS = 30
+SLOTS = 20
 FULL_PASS_J = 20 * 299.49e6 * 20e-12
 """Twenty events through the whole network."""
 SLOW_TO_MAKE = {"ippp"}
@@ -112,7 +112,7 @@ def test_simple_schemes_spend_what_they_say() -> None:
     local = played("always_local")
     assert local.sums["n_off"].sum() == local.sums["energy_tx_j"].sum() == 0
     found, named = local.sums["tp"].sum(), local.sums["tp_correct"].sum()
-    assert found > 300
+    assert found > 200
     assert abs(named / found - 0.5) < 4 * 0.5 / np.sqrt(found)  # one of K = 2 by chance
     everything = played("always_offload")
     assert everything.sums["energy_local_j"].sum() == 0
@@ -252,7 +252,7 @@ def test_online_estimates_return_to_the_truth() -> None:
 def test_the_penalty_tables_pairs_are_feasible_and_nearly_best() -> None:
     """Every cell's pair keeps its budget; from 10 dB on within .02 of the exact table."""
     design = Design(EventOffloadParams.create())
-    pairs = penalty_pairs(design, step=24)
+    pairs = penalty_pairs(design, step=36)
     cells = design.cells
     exact = design.per_cell(design.points)
     table = design.table
@@ -266,7 +266,7 @@ def test_the_penalty_tables_pairs_are_feasible_and_nearly_best() -> None:
     best, _ = at(exact)
     assert (energy <= 5e-3 * (1 + 1e-12)).all()
     assert (value <= best + 1e-12).all()
-    solved = np.arange(0, len(pairs), 24)
+    solved = np.arange(0, len(pairs), 36)
     strong = solved[cells.edge_db[solved] >= 10.0]
     assert len(strong) > 0
     assert (best[strong] - value[strong] < 0.02).all()

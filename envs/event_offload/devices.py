@@ -70,7 +70,7 @@ class DeviceBank:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        own = [(float(pi),) for pi in params.prevalences]
+        own: list[tuple[float, ...]] = [(float(pi),) for pi in params.prevalences]
         if params.labels == "bursty":
             own = [(params.calm_prevalence, params.burst_prevalence)] * params.num_devices
         keys = list(zip(pools, own, strict=True))

@@ -300,8 +300,10 @@ class Grammar:
             message = self.parse_bs(text, active)
         except GrammarError as error:
             return self._reject((DCM_NULL,) * self.num_rows, error)
-        facts = (torch.tensor([bool(x) for x in part]) for part in (active, decoded, requested))
-        allowed = bs_allowed(self.level, *facts, len(self.alphabet.dcm))
+        taken, heard, asked = (
+            torch.tensor([bool(x) for x in part]) for part in (active, decoded, requested)
+        )
+        allowed = bs_allowed(self.level, taken, heard, asked, len(self.alphabet.dcm))
         kept = shield_bs(self.level, allowed, torch.tensor(message))
         return Reading(tuple(kept.move.tolist()), False, int(kept.invalid.sum()), "")
 

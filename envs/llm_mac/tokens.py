@@ -145,7 +145,8 @@ class Automaton:
             state, said = stack.pop()
             if state == self.end:
                 yield said
-            stack += [(after, (*said, t)) for t, after in reversed(self.arcs[state].items())]
+            more = [(after, (*said, token)) for token, after in self.arcs[state].items()]
+            stack += reversed(more)
 
     def lark_text(self, prefix: Sequence[str]) -> str:
         """The language as a right-linear lark grammar, for constrained decoders elsewhere.

@@ -10,6 +10,11 @@ COST_LIMIT = 1.0
 METRICS: tuple[Metric, ...] = (
     Metric("tp", "1", "Tail events that were served (or closed on the device as tails)."),
     Metric("tp_correct", "1", "Of these, those put into the right sub-class."),
+    Metric(
+        "tp_credited",
+        "1",
+        "Of these, those that count: none where the pair breaks a hard budget of the slot.",
+    ),
     Metric("fp", "1", "Head events that were served (or closed on the device as tails)."),
     Metric("fp_final", "1", "Of these, those still called tail at the end."),
     Metric("fn", "1", "Tail events that were neither, also those dropped."),
@@ -56,11 +61,19 @@ SCORES: tuple[Score, ...] = (
     Score(
         "f_acc",
         "1",
-        "tp_correct",
+        "tp_credited",
         "tails_due",
-        description="Rare-event accuracy, end to end: tails found and named right, of all tails.",
+        description="Rare-event accuracy, end to end: tails found and named right within a hard "
+        "budget of the slot, of all tails.",
     ),
     Score("return", "1", "reward"),
+    Score(
+        "f_acc_at_any_cost",
+        "1",
+        "tp_correct",
+        "tails_due",
+        description="As f_acc, in slots that break their budget too.",
+    ),
     Score("recall", "1", "tp", "tails_due", description="Tails found."),
     Score(
         "f1",

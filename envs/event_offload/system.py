@@ -20,7 +20,7 @@ from sixgym.envs.event_offload.expectation import (
     score_quantiles,
     table_of,
 )
-from sixgym.envs.event_offload.link import Link
+from sixgym.envs.event_offload.link import Channel, Link
 from sixgym.envs.event_offload.lookup import action_pairs
 from sixgym.envs.event_offload.metrics import COST_LIMIT, METRICS, SCORES
 from sixgym.envs.event_offload.observation import EMA, QUANTILES, Observer, Quantiles
@@ -217,16 +217,19 @@ class EventOffload(System[EventOffloadParams, State]):
         # Thresholds are float32 whatever the dtype: so are the scores and the tables.
         pair = pair.to(torch.float32)
         low, high = pair.amin(-1), pair.amax(-1)
+        channel = self.link.channel(state.snr)
         slot = (
-            self._expected_slot(state, low, high)
+            self._expected_slot(state, channel, low, high)
             if self.params.expected
-            else self._sampled_slot(state, low, high, noise)
+            else self._sampled_slot(state, channel, low, high, noise)
         )
-        energy = self._energy(state, slot.counts)
+        energy = self._energy(channel, slot.counts)
         new = self._next(state, slot, energy, low, high, noise)
-        return new, self._account(state, new, slot, energy)
+        return new, self._account(state, new, channel, slot, energy)
 
-    def _sampled_slot(self, state: State, low: Tensor, high: Tensor, noise: Draws) -> _Slot:
+    def _sampled_slot(
+        self, state: State, channel: Channel, low: Tensor, high: Tensor, noise: Draws
+    ) -> _Slot:
         """Events arrive, go through the exits, and are served in order of arrival."""
         p, bank = self.params, self.bank
         events = bank.draw(noise["events"], bank.mix(state.split, state.in_burst))
@@ -234,10 +237,10 @@ class EventOffload(System[EventOffloadParams, State]):
         verdict = run_exits(scores.unbind(0), low.unsqueeze(-1), high.unsqueeze(-1), p.final_rule)
         requests = requests_of(p, verdict)
         macs = bank.macs.index_select(0, verdict.exit.reshape(-1)).reshape(events.shape)
-        fit = self._fit(state, p.energy_per_mac_j * macs.sum(-1))
+        fit = self._fit(state, channel, p.energy_per_mac_j * macs.sum(-1))
         if p.payload == "per_exit":
             size = self.sizes[verdict.exit]
-            deadline = p.deadline_s / self.link.airtime_s(state.snr)
+            deadline = p.deadline_s / channel.airtime_s
             served = serve_by_size(requests.offload, size, fit, deadline)
         else:
             size = None
@@ -251,23 +254,22 @@ class EventOffload(System[EventOffloadParams, State]):
             detail = event_details(bank, events, verdict, requests, served, right)
         return _Slot(counts, fit, self._quantiles(scores[0]), events, detail)
 
-    def _fit(self, state: State, local_j: Tensor) -> Tensor:
+    def _fit(self, state: State, channel: Channel, local_j: Tensor) -> Tensor:
         """(rows,) offloads that capacity and battery allow, after the local energy is paid.
 
         For payloads by exit it is not whole, and counts nominal payloads, also in what would be
         outage for those.
         """
-        p, link = self.params, self.link
-        snr = state.snr
+        p = self.params
         is_whole = p.payload == "fixed"
-        fit = link.capacity(snr) if is_whole else p.slot_s / link.airtime_s(snr)
+        fit = self.link.room(channel) if is_whole else p.slot_s / channel.airtime_s
         if p.budget_mode == "battery":
             left = (self._battery_j - state.energy_j - local_j).clamp_min(0.0)
-            paid = left / link.offload_energy_j(snr).clamp_min(TINY_J)
+            paid = left / channel.offload_j.clamp_min(TINY_J)
             fit = torch.minimum(fit, paid.floor() if is_whole else paid)
         return fit
 
-    def _expected_slot(self, state: State, low: Tensor, high: Tensor) -> _Slot:
+    def _expected_slot(self, state: State, channel: Channel, low: Tensor, high: Tensor) -> _Slot:
         """The tables' expectations at the nearest grid pair.
 
         Capacity and battery multiply what is offloaded by the served share. The tables do not know
@@ -281,7 +283,7 @@ class EventOffload(System[EventOffloadParams, State]):
         tails, heads = p.num_events * pi, p.num_events * (1.0 - pi)
         macs = tails * rates.mac_tail + heads * rates.mac_head
         requests = tails * rates.off_tail + heads * rates.off_head
-        fit = self._fit(state, p.energy_per_mac_j * macs)
+        fit = self._fit(state, channel, p.energy_per_mac_j * macs)
         share = self._expectation.served(requests / p.num_events, fit)
         # What is closed on the device needs no uplink.
         closed_tail, closed_head = rates.tpr - rates.off_tail, rates.fpr - rates.off_head
@@ -315,10 +317,10 @@ class EventOffload(System[EventOffloadParams, State]):
         typical = self._typical[state.split.to(torch.int64), state_index]
         return _Slot(counts, fit, typical, state.events, detail)
 
-    def _energy(self, state: State, counts: Counts) -> _Energy:
+    def _energy(self, channel: Channel, counts: Counts) -> _Energy:
         """E_t = sum of kappa c_q + served E_off."""
         local = self.params.energy_per_mac_j * counts.macs
-        radio = counts.load * self.link.offload_energy_j(state.snr)
+        radio = counts.load * channel.offload_j
         return _Energy(local, radio, local + radio)
 
     def _next(
@@ -364,12 +366,13 @@ class EventOffload(System[EventOffloadParams, State]):
         vitals = torch.stack([c.to(self.dtype) for c in columns], 1)
         return State(fading, vitals, slot.events)
 
-    def _account(self, state: State, new: State, slot: _Slot, energy: _Energy) -> Step:
+    def _account(
+        self, state: State, new: State, channel: Channel, slot: _Slot, energy: _Energy
+    ) -> Step:
         """Reward, end and metrics of a slot."""
         p, counts, events = self.params, slot.counts, self.params.num_events
         low, high = new.pair.unbind(-1)
-        up = self.link.is_up(state.snr)
-        terminated = torch.zeros_like(up)
+        terminated = torch.zeros_like(channel.is_up)
         due = counts.tails
         if p.budget_mode == "battery":
             terminated = self._battery_j - new.energy_j < self._least_j
@@ -377,17 +380,14 @@ class EventOffload(System[EventOffloadParams, State]):
             due = due + torch.where(terminated, self._due * left, 0.0)
         over = torch.zeros_like(energy.total)
         if p.budget_mode == "slot":
-            price = self.link.offload_energy_j(state.snr)
-            over = (~self._budget.is_kept(state.split, low, high, price, up)).to(self.dtype)
+            over = (~self._budget.is_kept(state.split, low, high, channel)).to(self.dtype)
         cost = energy.total / self._slot_budget_j
-        air = self.link.airtime_s(state.snr)
-        delay = counts.tp_macs / p.device_mac_per_s + torch.where(
-            counts.tp_load > 0.0, air * counts.tp_load, 0.0
-        )
+        delay = counts.tp_macs / p.device_mac_per_s + channel.airtime_s * counts.tp_load
         missed = counts.tails - counts.tp
         metrics = {
             "tp": counts.tp,
             "tp_correct": counts.tp_correct,
+            "tp_credited": counts.tp_correct * self._credit(over),
             "fp": counts.fp,
             "fp_final": counts.fp_final,
             "fn": missed,
@@ -404,7 +404,7 @@ class EventOffload(System[EventOffloadParams, State]):
             "cost_limit": torch.full_like(cost, COST_LIMIT),
             "violation": (cost - COST_LIMIT).clamp_min(0.0),
             "over_budget": over,
-            "outage": (~up).to(self.dtype),
+            "outage": (~channel.is_up).to(self.dtype),
             "delay_tail_s": delay,
         }
         if self.info_level > 0:
@@ -417,13 +417,15 @@ class EventOffload(System[EventOffloadParams, State]):
             }
         return Step(self._reward(counts, energy, missed, over), terminated, metrics)
 
+    def _credit(self, over: Tensor) -> Tensor | float:
+        """What a find counts: nothing in a slot that breaks a hard budget, else 1."""
+        return 1.0 - over if self.params.budget_mode == "slot" and self.params.hard else 1.0
+
     def _reward(self, counts: Counts, energy: _Energy, missed: Tensor, over: Tensor) -> Tensor:
         """See the class. A broken budget takes what was found, never a penalty."""
         p = self.params
         found = counts.tp_correct if p.objective == "f_acc" else counts.tp
-        reward = found / self._due
-        if p.budget_mode == "slot" and p.hard:
-            reward = reward * (1.0 - over)
+        reward = found * self._credit(over) / self._due
         if p.reward == "lagrangian":
             reward = reward - (p.energy_price / p.num_events) * energy.total
         elif p.reward == "utility":

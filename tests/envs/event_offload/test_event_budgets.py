@@ -109,6 +109,19 @@ def test_an_early_end_counts_the_tails_of_the_slots_left() -> None:
     assert terminated.any()
 
 
+def test_headline_does_not_rise_by_breaking_a_hard_budget() -> None:
+    """Sending everything is most accurate (.95) and breaks a hard budget below 17.5 dB."""
+    slot = {"budget_mode": "slot"}
+    for kwargs, counts in ((slot, False), (slot | {"hard": False}, True), ({}, True)):
+        env = batch(64, **kwargs)
+        env.reset(seed=0, options={"gamma_db": 10.0})
+        _, reward, _, _, info = env.step(np.zeros((64, 2), np.float32))
+        assert info["tp_correct"].sum() > 0.8 * info["tails_due"].sum()
+        assert info["tp_credited"] == pytest.approx(counts * info["tp_correct"])
+        assert reward == pytest.approx(info["tp_credited"] / 2.0)
+        assert env.system.scores[0].numerator == "tp_credited"
+
+
 def test_running_mean_of_the_energy_is_seen_without_a_battery() -> None:
     env = batch(8)
     observation, _ = env.reset(seed=0)

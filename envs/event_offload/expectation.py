@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sixgym.envs.event_offload.link import Channel
 from sixgym.envs.event_offload.params import EventOffloadBaseParams
 from sixgym.envs.event_offload.scores import EventPool, Split
 from sixgym.envs.event_offload.state import SPLITS
@@ -89,20 +90,17 @@ class Budget:
         local, share = self._table[cell].unbind(-1)
         return local, share
 
-    def is_kept(
-        self, split: Tensor, low: Tensor, high: Tensor, offload_j: Tensor, is_up: Tensor
-    ) -> Tensor:
+    def is_kept(self, split: Tensor, low: Tensor, high: Tensor, channel: Channel) -> Tensor:
         """(rows,) bool.
 
         Args:
             split: (rows,) part of the traces, an index of `SPLITS`.
             low: (rows,) beta_l.
             high: (rows,) beta_u.
-            offload_j: (rows,) E_off of the slot.
-            is_up: (rows,) bool, no outage.
+            channel: of the slot.
         """
         local, share = self.expected(split, low, high)
-        energy = local + torch.where(is_up, share * offload_j, torch.zeros_like(local))
+        energy = local + share * channel.offload_j * channel.is_up
         return (energy <= self._limit) & (share <= self._most)
 
 

@@ -6,14 +6,25 @@ All functions are of the received SNR (linear), elementwise on tensors of any sh
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 _LN2 = math.log(2.0)
-TINY_RATE = 1e-30
-"""Spectral efficiencies are at least this, so that times and energies are finite at zero SNR."""
+LONGEST_S = 1e30
+"""Times on air are at most this, so that they and energies are finite at zero SNR."""
+
+
+class Channel(NamedTuple):
+    """What an SNR means for one offload; all of its shape."""
+
+    is_up: Tensor
+    """bool: an offload meets its deadline; False is outage."""
+    airtime_s: Tensor
+    """Tau, seconds on air."""
+    offload_j: Tensor
+    """E_off, joules."""
 
 
 class LinkParams(Protocol):
@@ -64,7 +75,7 @@ class Link:
 
     def airtime_s(self, snr: Tensor) -> Tensor:
         """Time tau = D / R, seconds on air of one offload [standard]; very large at zero SNR."""
-        return self._s_bandwidth / torch.log1p(snr).clamp_min(TINY_RATE)
+        return (self._s_bandwidth / torch.log1p(snr)).clamp_max(LONGEST_S)
 
     def offload_energy_j(self, snr: Tensor) -> Tensor:
         """E_off = P_tx tau, joules of one offload [standard], also where it misses the deadline."""
@@ -76,8 +87,16 @@ class Link:
 
     def capacity(self, snr: Tensor) -> Tensor:
         """K_max = floor(T_slot / tau) offloads fit in a slot, 0 in outage; a float tensor."""
-        fit = torch.floor(self.slot_s / self.airtime_s(snr))
-        return torch.where(self.is_up(snr), fit, torch.zeros_like(fit))
+        return self.room(self.channel(snr))
+
+    def channel(self, snr: Tensor) -> Channel:
+        """Outage, time and energy of one offload at once."""
+        airtime = self.airtime_s(snr)
+        return Channel(self.is_up(snr), airtime, self.transmit_power_w * airtime)
+
+    def room(self, channel: Channel) -> Tensor:
+        """As `capacity`, of a channel."""
+        return torch.floor(self.slot_s / channel.airtime_s) * channel.is_up
 
     def outage_probability(self, mean_snr: float) -> float:
         """1 - exp(-gamma_min / gbar) under Rayleigh fading [standard]."""

@@ -175,6 +175,50 @@ class OnlineLookup:
 # ------------------------------------------------------------------------------ belief and price
 
 
+def _chain(design: Design) -> tuple[Floats, float, tuple[float, float]]:
+    """Prevalences of calm and burst, the stationary share of bursts, and the chances to turn."""
+    p = design.params
+    if p.labels == "bursty":
+        both = np.array([p.calm_prevalence, p.burst_prevalence])
+        return both, p.burst_share, (p.calm_to_burst, p.burst_to_calm)
+    return np.full(2, p.prevalence), 0.0, (0.0, 1.0)
+
+
+def informed_problem(design: Design) -> tuple[Floats, Floats, Floats]:
+    """The programme of an average budget for who knows whether there is a burst.
+
+    Its optimum bounds what any policy earns from bursty labels under an average budget or a
+    battery, for the expected energy and but for the tables' few channel states. [derived]
+
+    Args:
+        design: of the system.
+
+    Returns:
+        Value (in units of the reward) and energy in J, (states, points), and probabilities.
+    """
+    offload, chance = design.quantile_states(PRICE_STATES)
+    prevalences, burst, _ = _chain(design)
+    up = np.isfinite(offload)[:, None]
+    menus = [design.allowed(prune(design.table.at(pi), design.objective)) for pi in prevalences]
+    most = max(len(menu.low) for menu in menus)
+    value, energy, weight = [], [], []
+    for pi, share, menu in zip(prevalences.tolist(), (1.0 - burst, burst), menus, strict=True):
+        # Menus of one length: the last point stands several times.
+        here = menu.take(np.minimum(np.arange(most), len(menu.low) - 1))
+        value.append(np.where(up, pi / design.prevalence * design.value(here), 0.0))
+        energy.append(design.energy(here, offload))
+        weight.append(share * chance)
+    return np.concatenate(value), np.concatenate(energy), np.concatenate(weight)
+
+
+def _prices(design: Design) -> Floats:
+    """(ratios,) the price of each rate of spending, for who knows whether there is a burst."""
+    f, e, w = informed_problem(design)
+    least = float(w @ e.min(1)) * (1.0 + 1e-6)
+    budgets = np.maximum(RATIOS * design.budget_j, least)
+    return np.array([solve_average(f, e, w, float(b)).price for b in budgets])
+
+
 class BeliefPrice:
     """Prices energy by what is left, and weighs each slot by the belief that a burst is on.
 
@@ -190,41 +234,8 @@ class BeliefPrice:
     def __init__(self, design: Design, name: str) -> None:
         self.name = name
         self._design = design
-        p = design.params
-        if p.labels == "bursty":
-            self._prevalences = np.array([p.calm_prevalence, p.burst_prevalence])
-            self._start = p.burst_share
-            self._turn = (p.calm_to_burst, p.burst_to_calm)
-        else:
-            self._prevalences = np.full(2, p.prevalence)
-            self._start, self._turn = 0.0, (0.0, 1.0)
-        self._menu = price_menu(design, self._prices())
-
-    def _prices(self) -> Floats:
-        """(ratios,) the price of each rate of spending, with the prevalence known."""
-        design, points = self._design, self._design.points
-        offload, chance = design.quantile_states(PRICE_STATES)
-        gain = self._prevalences / design.prevalence
-        share = np.array([1.0 - self._start, self._start])
-        value, energy, weight = [], [], []
-        up = np.isfinite(offload)[:, None]
-        for g, s, pi in zip(gain, share, self._prevalences, strict=True):
-            here = self._points_at(points, float(pi))
-            value.append(np.where(up, g * design.value(here), 0.0))
-            energy.append(design.energy(here, offload))
-            weight.append(s * chance)
-        f, e, w = np.concatenate(value), np.concatenate(energy), np.concatenate(weight)
-        least = float(w @ e.min(1))
-        budgets = np.maximum(RATIOS * design.budget_j, least * (1.0 + 1e-6))
-        return np.array([solve_average(f, e, w, float(b)).price for b in budgets])
-
-    def _points_at(self, points: OperatingPoints, prevalence: float) -> OperatingPoints:
-        """The same pairs at another prevalence."""
-        table = self._design.table
-        low = table.nearest(points.low.astype(np.float64))
-        high = table.nearest(points.high.astype(np.float64))
-        share = table.p_off(prevalence)[low, high]
-        return points._replace(p_off=share, mac=table.mac(prevalence)[low, high])
+        self._prevalences, self._start, self._turn = _chain(design)
+        self._menu = price_menu(design, _prices(design))
 
     def predict(
         self,

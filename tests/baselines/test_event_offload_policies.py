@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sixgym.baselines.event_offload.adaptive import BeliefPrice, OnlineLookup
+from sixgym.baselines.event_offload.adaptive import (
+    BeliefPrice,
+    OnlineLookup,
+    informed_problem,
+)
+from sixgym.baselines.event_offload.average import solve_average
 from sixgym.baselines.event_offload.design import Design, design_of, served_share
 from sixgym.baselines.event_offload.penalty_table import penalty_pairs
 from sixgym.baselines.event_offload.single import BASELINES, average_plan
@@ -237,6 +242,11 @@ def test_following_bursts_pays() -> None:
     for worse, better in (("lookup", "battery_dp"), ("battery_dp", "belief_price")):
         gain = runs[better] - runs[worse]
         assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+    design = Design(EventOffloadParams.create("bursty_battery"))
+    bound = solve_average(*informed_problem(design), design.budget_j).value
+    best = runs["belief_price"] / 100
+    assert best.mean() < bound + 2 * best.std() / np.sqrt(len(best))
+    assert bound > 1.03 * average_plan(design).value
 
 
 def test_online_estimates_return_to_the_truth() -> None:

@@ -47,6 +47,8 @@ def test_breaking_the_budget_of_a_slot_earns_nothing_if_hard() -> None:
     for hard, mean in ((True, 0.0), (False, 0.95)):
         seen = play(batch(128, budget_mode="slot", hard=hard), (0.0, 0.0), 10)
         assert (seen["over_budget"] == 1.0 - seen["outage"]).all()
+        # The headline counts what the budget credits; in outage nothing is found.
+        assert np.array_equal(seen["tp_credited"], seen["tp_correct"] * (not hard))
         assert seen["reward"].mean() == pytest.approx(mean, abs=0.15)
         assert (seen["outage"] * seen["n_off"] == 0.0).all()
 

@@ -1,0 +1,513 @@
+"""`sixgym/LlmMac-v0`: a base station leads, users who come and go follow, one channel."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from sixgym.envs.backend.rng import Draws
+from sixgym.envs.core.game import Game, GameStep, Group, Joint, Moves
+from sixgym.envs.core.system import Metric, Observation, Score
+from sixgym.envs.llm_mac.codes import (
+    DCM_ACK,
+    DCM_NULL,
+    DCM_SG,
+    NUM_ACTIONS,
+    UCM_NULL,
+    UCM_SR,
+)
+from sixgym.envs.llm_mac.fairness import contributions, jain_index
+from sixgym.envs.llm_mac.levels import Level, bs_allowed, shield_bs, shield_ue, ue_allowed
+from sixgym.envs.llm_mac.metrics import COUNTED, METRICS, SCORES
+from sixgym.envs.llm_mac.observation import Observer, decoded_last
+from sixgym.envs.llm_mac.params import LlmMacParams
+from sixgym.envs.llm_mac.partners import answers, messages
+from sixgym.envs.llm_mac.population import Change, Population, Streams
+from sixgym.envs.llm_mac.rewards import Rewards
+from sixgym.envs.llm_mac.slot import COLLISION, DUPLICATE, ERASURE, IDLE_SLOT, NEW, Channel, Slot
+from sixgym.envs.llm_mac.state import LOG_SLOTS, MacState
+from sixgym.envs.llm_mac.traffic import Traffic
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.render import Canvas
+
+BS, UE = "bs", "ue"
+"""The groups: one base station, n_max seats for users."""
+ROWS = "rows"
+"""No draw: tells `LlmMac.start` the number of rows."""
+HIDDEN = "hidden"
+"""Key of what only a privileged controller sees."""
+
+
+class _Said(NamedTuple):
+    """The moves of a slot as the game takes them; (rows, N) int64."""
+
+    m: Tensor
+    a: Tensor
+    u: Tensor
+    heard: Tensor
+    """The message that each user had seen when it moved."""
+    invalid: Tensor
+    """Moves that the level forbids, or that act on an empty buffer."""
+
+
+class LlmMac(Game[LlmMacParams, MacState]):
+    r"""A base station and a changing set of users share one uplink channel.
+
+    A user has a buffer of packets. Only the packet at the head can be sent; it stays in the buffer
+    until the user deletes it, which loses it unless the base station has decoded it. Two who send
+    at once collide. In each slot the base station sends every user a message (null, schedule grant,
+    acknowledgement), then the users move (``timing="stackelberg"``), or all move at once and
+    messages are read in the next slot (``"delayed"``). Messages cost nothing on the channel and
+    never get lost; they bind nobody.
+
+    **Agents**: ``bs_0``, and users ``ue_0``, ``ue_1``, ... who may join and leave; a number is
+    never used again in an episode, a seat is. ``role`` leaves one side to a fixed partner.
+
+    **Action** of a user: ``Discrete(6)``, 2 a + u with a in nothing, transmit, delete and u in
+    null, schedule request. Of the base station: ``MultiDiscrete([3] * n_max)``, a message for each
+    seat, or with ``bs_action="pointer"`` ``MultiDiscrete([n_max + 1] * 2)``: seat + 1 that is
+    granted, seat + 1 that is acknowledged, 0 for nobody; the same for both acknowledges. What the
+    level of the action grammar forbids (``pag_level``) becomes silence, and is counted.
+
+    **Observation** of a user: ``Box(10,)``; of the base station ``Dict(rows=Box(n_max, 7),
+    glob=Box(4,))``; see `sixgym.envs.llm_mac.observation`. ``infos[agent]["x"]`` holds the
+    integers of the paper's predecessor: (q, a, u, m) of a user, (o, all u, all m) of the base
+    station.
+
+    **Reward**: utilities of leader and followers, see `sixgym.envs.llm_mac.rewards`. One controller
+    of all agents is paid the base station's, one of all users the sum of theirs.
+
+    **Starting state**: empty buffers, nobody has said anything.
+
+    **Episode end**: truncated after 24 slots unless made otherwise; terminated only with finite
+    traffic, when all packets are delivered and deleted.
+    """
+
+    params_type = LlmMacParams
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
+    scores: ClassVar[tuple[Score, ...]] = SCORES
+
+    def __init__(
+        self,
+        params: LlmMacParams,
+        *,
+        joint: Joint | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        info_level: int = 0,
+    ) -> None:
+        super().__init__(params, joint=joint, dtype=dtype, device=device, info_level=info_level)
+        p, where = params, self.device
+        self.population = Population(p, where)
+        self.traffic = Traffic(p, dtype, where)
+        self.channel = Channel(p, dtype, where)
+        self.rewards = Rewards(p, dtype, where)
+        self.observer = Observer(p, where)
+        self._leads = p.timing == "stackelberg"
+        self._bits = math.log2(p.num_dcm) + math.log2(p.num_ucm)
+        self._seat = torch.arange(1, p.n_max + 1, device=where)
+        self._outcomes = torch.tensor([IDLE_SLOT, COLLISION, ERASURE, DUPLICATE, NEW], device=where)
+        self._seat_groups()
+        self._set_draws()
+
+    def _seat_groups(self) -> None:
+        p, observer = self.params, self.observer
+        message = [p.n_max + 1] * 2 if p.bs_action == "pointer" else [p.num_dcm] * p.n_max
+        leader = Group(BS, 1, observer.bs_space, spaces.MultiDiscrete(message), is_masked=True)
+        stays = p.population == "fixed" and p.num_users == p.n_max
+        follower = Group(
+            UE,
+            p.n_max,
+            observer.user_space,
+            spaces.Discrete(NUM_ACTIONS * p.num_ucm),
+            agents=p.agents,
+            is_masked=True,
+            may_leave=not stays,
+        )
+        if p.role == "leader":
+            self.set_groups((leader,))
+        elif p.role == "follower":
+            self.set_groups((follower,))
+        else:
+            self.set_groups((leader, follower), ((BS,), (UE,)) if self._leads else None)
+        self.metrics = (  # type: ignore[misc]
+            *self.metrics,
+            Metric("x_bs", "1", "(o, all u, all m) after the slot.", 1, (1 + 2 * p.n_max,)),
+            Metric("x_ue", "1", "(q, a, u, m) of each seat after the slot.", 1, (p.n_max, 4)),
+        )
+        if p.privileged:
+            self._show_hidden()
+
+    def _set_draws(self) -> None:
+        p = self.params
+        start: Streams = {
+            ROWS: ("key", ()),
+            **self.population.start_streams,
+            **self.traffic.start_streams,
+        }
+        step: Streams = {
+            **self.population.step_streams,
+            **self.traffic.step_streams,
+            **self.channel.step_streams,
+        }
+        if p.role == "follower" and p.partner_bs == "contention_free":
+            start["coin"] = step["coin"] = ("uniform", (1,))
+        if p.role == "leader" and p.partner_users == "aloha":
+            step["partner"] = ("uniform", (p.n_max,))
+        self.start_draws = self.draw_table(start)
+        self.step_draws = self.draw_table(step)
+
+    # -------------------------------------------------------------------------------------- start
+
+    def start(self, noise: Draws) -> MacState:
+        """First states."""
+        p, where = self.params, self.device
+        rows = noise[ROWS].shape[0]
+        agent_id = self.population.start(noise, rows)
+        zero = torch.zeros_like(agent_id)
+        scalar = torch.zeros(rows, dtype=torch.int64, device=where)
+        here = agent_id >= 0
+        saturated = p.traffic == "saturated"
+        first = p.buffer_size if saturated else p.initial_queue
+        kept = 0 if saturated else p.buffer_size
+        arrived = torch.full((rows, p.n_max, kept), -1, dtype=torch.int32, device=where)
+        past = self.observer.no_past(rows, where)
+        return MacState(
+            agent_id=agent_id,
+            q=first * here.to(torch.int64),
+            d=zero,
+            a=zero,
+            u=zero,
+            m=zero,
+            o=scalar,
+            slot=scalar,
+            next_id=here.sum(1),
+            age=zero,
+            delivered=zero,
+            generated=zero,
+            arrived=arrived,
+            gone=torch.zeros(rows, 2, 3, dtype=self.dtype, device=where),
+            jain=torch.ones(rows, 2, dtype=self.dtype, device=where),
+            offset=self.traffic.first_offset(noise, scalar),
+            coin=noise.get("coin", torch.zeros(rows, 0, dtype=self.dtype, device=where)),
+            past_user=past.user,
+            past_seat=past.seat,
+            past_cell=past.cell,
+            log=torch.zeros(rows, LOG_SLOTS, p.n_max, dtype=torch.int16, device=where),
+        )
+
+    def agent_ids(self, state: MacState) -> Tensor:
+        """(rows, agents) int64: 0 for the base station, then the users' numbers by seat."""
+        if self.params.role == "follower":
+            return state.agent_id
+        leader = torch.zeros_like(state.agent_id[:, :1])
+        if self.params.role == "leader":
+            return leader
+        return torch.cat([leader, state.agent_id], 1)
+
+    # ------------------------------------------------------------------------------------ messages
+
+    def message(self, state: MacState, moves: Moves) -> Tensor | None:
+        """(rows, N) int64: the base station's message as the users get it; None before it moves."""
+        said = self._spoken(state, moves)
+        if said is None:
+            return None
+        return shield_bs(self.params.pag_level, self._bs_allowed(state), said).move
+
+    def _spoken(self, state: MacState, moves: Moves) -> Tensor | None:
+        """Its message before the level is applied."""
+        if self.params.role == "follower":
+            return messages(self.params, state)
+        if BS not in moves:
+            return None
+        move = moves[BS][:, 0]
+        if self.params.bs_action == "multi":
+            return move
+        grant, ack = (part == self._seat for part in move.split(1, 1))
+        return torch.where(ack, DCM_ACK, torch.where(grant, DCM_SG, DCM_NULL))
+
+    def heard(self, state: MacState, moves: Moves) -> Tensor:
+        """(rows, N) int64: the last message that each user has heard."""
+        message = self.message(state, moves) if self._leads else None
+        return state.m if message is None else message
+
+    def _bs_allowed(self, state: MacState) -> Tensor:
+        """(rows, N, messages) bool: what each seat may be sent."""
+        return bs_allowed(
+            self.params.pag_level,
+            state.here,
+            decoded_last(state) > 0,
+            state.u == UCM_SR,
+            self.params.num_dcm,
+        )
+
+    def allowed(self, state: MacState, moves: Moves) -> dict[str, Tensor]:
+        """Masks by the level of the grammar.
+
+        The base station's mask is that of each seat by itself: that a second grant is forbidden
+        depends on the first, see `sixgym.envs.llm_mac.levels.bs_free_masks`. Before the base
+        station has moved users may do what some message allows.
+        """
+        p, level = self.params, self.params.pag_level
+        masks = {}
+        if p.role != "follower":
+            each = self._bs_allowed(state)
+            if p.bs_action == "pointer":
+                nobody = torch.ones_like(each[:, :1, 0])
+                parts = (nobody, each[..., DCM_SG], nobody, each[..., DCM_ACK])
+                masks[BS] = torch.cat(parts, 1).unsqueeze(1)
+            else:
+                masks[BS] = each.flatten(1).unsqueeze(1)
+        if p.role != "leader":
+            open_ended = self._leads and p.role == "all" and BS not in moves
+            level = min(level, Level.CONTEXT) if open_ended else level
+            heard = self.heard(state, moves)
+            masks[UE] = ue_allowed(level, state.here, state.q, heard, p.num_ucm)
+        return masks
+
+    def _listen(self, state: MacState, moves: Moves, noise: Draws) -> _Said:
+        """The moves of all as the game takes them, a partner's included."""
+        p, here = self.params, state.here
+        spoken = self._spoken(state, moves)
+        assert spoken is not None
+        bs = shield_bs(p.pag_level, self._bs_allowed(state), spoken)
+        heard = bs.move if self._leads else state.m
+        if p.role == "leader":
+            move = answers(p, state, heard, noise.get("partner", state.coin))
+        else:
+            move = torch.where(here, moves[UE], 0)
+        invalid = bs.invalid.to(torch.int64)
+        if p.pag_level >= Level.CONTEXT:
+            ue = shield_ue(ue_allowed(p.pag_level, here, state.q, heard, p.num_ucm), move)
+            move, wrong = ue
+        else:
+            wrong = (move >= p.num_ucm) & (state.q == 0)
+        a = torch.div(move, p.num_ucm, rounding_mode="floor")
+        return _Said(bs.move, a, move - p.num_ucm * a, heard, invalid + wrong)
+
+    # ---------------------------------------------------------------------------------------- play
+
+    def play(self, state: MacState, moves: Moves, noise: Draws) -> tuple[MacState, GameStep]:
+        """One slot of all."""
+        p = self.params
+        said = self._listen(state, moves, noise)
+        arrivals = self.traffic.arrivals(state, noise)
+        slot = self.channel(state, said.a, arrivals, noise)
+        age = state.age + state.here
+        delivered = state.delivered + slot.new
+        generated = state.generated + slot.arrivals
+        parts = contributions(age, delivered, generated, p.least_activity, self.dtype)
+        jain = jain_index(state.gone + parts.sum(-1))
+        new = state._replace(
+            q=slot.q,
+            d=slot.d,
+            a=said.a,
+            u=said.u,
+            m=said.m,
+            o=slot.o,
+            slot=state.slot + 1,
+            age=age,
+            delivered=delivered,
+            generated=generated,
+            arrived=slot.arrived,
+            jain=jain,
+            log=self._log(state, said, slot),
+        )
+        if state.coin.shape[1]:
+            new = new._replace(coin=noise["coin"])
+        metrics = self._account(state, said, slot, jain)
+        new, change = self._move_people(state, new, noise, parts)
+        stays = state.here if change is None else state.here & ~change.leaves
+        past = self.observer.remember(state, said.heard, stays)
+        new = new._replace(past_user=past.user, past_seat=past.seat, past_cell=past.cell)
+        team = self.rewards.team(slot)
+        metrics |= self._counts(state, new, said, slot, change) | {"team_reward": team}
+        metrics["signalling"] = metrics["dcm"] + metrics["ucm"]
+        metrics["signalling_bits"] = self._bits * metrics["users"]
+        metrics["utterances"] = metrics["users"] + 1.0
+        if self.info_level > 0:
+            x_bs, x_ue = self.tuples(new, {})
+            metrics |= {"x_bs": x_bs.to(self.dtype), "x_ue": x_ue.to(self.dtype)}
+        growth = jain[:, 0] - state.jain[:, 0]
+        reward = self._pay(state, said, slot, team, growth)
+        return new, GameStep(reward, self._is_done(new), metrics)
+
+    def _pay(
+        self, state: MacState, said: _Said, slot: Slot, team: Tensor, growth: Tensor
+    ) -> Tensor:
+        """(rows, agents) the utilities of those who play."""
+        role, rewards = self.params.role, self.rewards
+        parts = []
+        if role != "follower":
+            parts.append(rewards.leader(team, said.m, growth).unsqueeze(1))
+        if role != "leader":
+            parts.append(rewards.users(slot, team, said.heard, said.u, state.here, growth))
+        return torch.cat(parts, 1)
+
+    def _is_done(self, new: MacState) -> Tensor:
+        """(rows,) bool: all finite packets are delivered and deleted."""
+        if self.params.traffic != "finite":
+            return torch.zeros_like(new.slot, dtype=torch.bool)
+        served = (new.delivered == self.params.packets) & (new.q == 0)
+        return (served | ~new.here).all(1)
+
+    def _move_people(
+        self, state: MacState, new: MacState, noise: Draws, parts: Tensor
+    ) -> tuple[MacState, Change | None]:
+        """Who leaves and joins at the end of the slot; seats of both are wiped."""
+        if not self.population.varies:
+            return new, None
+        change = self.population.change(new.agent_id, new.next_id, new.slot, noise)
+        keep = new.here & ~change.leaves
+        fresh = (change.agent_id >= 0) & ~keep
+        q = new.q * keep
+        if self.params.traffic == "saturated":
+            q = q + self.params.buffer_size * fresh
+        gone = new.gone + (parts * change.leaves[:, None, None]).sum(-1)
+        return new._replace(
+            agent_id=change.agent_id,
+            next_id=change.next_id,
+            q=q,
+            d=new.d * keep,
+            a=new.a * keep,
+            u=new.u * keep,
+            m=new.m * keep,
+            age=new.age * keep,
+            delivered=new.delivered * keep,
+            generated=new.generated * keep,
+            gone=gone,
+        ), change
+
+    def central_reward(self, reward: Tensor) -> Tensor:
+        """The base station's utility; without one, the sum of the users'."""
+        return reward.sum(1) if self.params.role == "follower" else reward[:, 0]
+
+    # ------------------------------------------------------------------------------------- metrics
+
+    def _account(self, state: MacState, said: _Said, slot: Slot, jain: Tensor) -> dict[str, Tensor]:
+        """The metrics that are not counts over seats."""
+        events = (slot.outcome.unsqueeze(0) == self._outcomes.unsqueeze(1)).to(self.dtype)
+        idle, collision, erasure, duplicate, fresh = events.unbind(0)
+        # J of an empty past is 1: it enters with the first slot, so that the sum is J.
+        growth = jain - torch.where(state.slot.unsqueeze(1) == 0, 0.0, state.jain)
+        users = state.here.sum(1).clamp_min(1)
+        return {
+            "idle": idle,
+            "collision": collision,
+            "erasure": erasure,
+            "duplicate": duplicate,
+            "delivered": fresh,
+            "decoded": duplicate + fresh,
+            "busy": 1.0 - idle,
+            "delay": slot.delay.to(self.dtype),
+            "occupancy": slot.q.sum(1) / (users * self.params.buffer_size).to(self.dtype),
+            "jain": growth[:, 0],
+            "jain_demand": growth[:, 1],
+        }
+
+    def _counts(
+        self, state: MacState, new: MacState, said: _Said, slot: Slot, change: Change | None
+    ) -> dict[str, Tensor]:
+        """The metrics that are counts over seats."""
+        before, after = state.q - state.d, new.q - new.d
+        none = torch.zeros_like(state.q)
+        abandoned = left = joined = none
+        if change is not None:
+            left = change.leaves.to(torch.int64)
+            abandoned = (slot.q - slot.d) * left
+            joined = (change.agent_id > state.next_id.unsqueeze(1) - 1).to(torch.int64)
+            if self.params.traffic == "saturated":  # who joins brings a full buffer along
+                before = before + joined * self.params.buffer_size
+        counts = [
+            slot.arrivals,
+            slot.dropped,
+            slot.wrong,
+            abandoned,
+            after - before,
+            slot.correct,
+            slot.sends,
+            said.m == DCM_SG,
+            said.m == DCM_ACK,
+            said.m != DCM_NULL,
+            said.u != UCM_NULL,
+            said.invalid,
+            state.here,
+            left,
+            joined,
+        ]
+        total = torch.stack([c.to(self.dtype) for c in counts]).sum(-1)
+        return dict(zip(COUNTED, total.unbind(0), strict=True))
+
+    def _log(self, state: MacState, said: _Said, slot: Slot) -> Tensor:
+        """The picture's memory with this slot in front; see `scene` for the bits."""
+        events = said.a * 2 + said.m * 8 + said.u * 64 + slot.outcome.unsqueeze(1) * 512
+        code = (state.here + events + slot.correct * 4096 + slot.sends * 8192) * state.here
+        return torch.cat([code.to(torch.int16).unsqueeze(1), state.log[:, :-1]], 1)
+
+    # ---------------------------------------------------------------------------- what is seen
+
+    def perceive(self, state: MacState, moves: Moves) -> dict[str, Tensor]:
+        """What the base station sees, and what each user does; see the class."""
+        observer, role = self.observer, self.params.role
+        seen = {}
+        if role != "follower":
+            rows = [observer.seats(state), state.past_seat]
+            glob = [observer.cell(state), state.past_cell]
+            seen[f"{BS}.rows"] = self._joined(rows).unsqueeze(1)
+            seen[f"{BS}.glob"] = self._joined(glob).unsqueeze(1)
+        if role != "leader":
+            users = [observer.users(state, self.heard(state, moves)), state.past_user]
+            seen[UE] = self._joined(users)
+        return seen
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, -1) if self.params.history else parts[0]
+
+    def tuples(self, state: MacState, moves: Moves) -> tuple[Tensor, Tensor]:
+        """The integers that the code of LLM4MAC shows its agents, int64.
+
+        Args:
+            state: at the beginning of a slot.
+            moves: of those whose turn is over.
+
+        Returns:
+            (rows, 1 + 2 N): o, then u and m of all seats; and (rows, N, 4): q, a, u and the last
+            message heard, of each seat.
+        """
+        x_bs = torch.cat([state.o.unsqueeze(1), state.u, state.m], 1)
+        return x_bs, torch.stack([state.q, state.a, state.u, self.heard(state, moves)], -1)
+
+    def _show_hidden(self) -> None:
+        """Add every seat's q/B and d to what one controller sees."""
+        hidden = spaces.Box(0.0, 1.0, (self.params.n_max, 2))
+        space = self.observation_space
+        if isinstance(space, spaces.Dict):
+            self.observation_space = spaces.Dict({**space.spaces, HIDDEN: hidden})
+        else:
+            size = space.shape[0] + 2 * self.params.n_max  # type: ignore[index]
+            self.observation_space = spaces.Box(0.0, 1.0, (size,))
+
+    def observe(self, state: MacState) -> Observation:
+        """What all see before anybody has moved; with ``privileged`` the buffers too."""
+        seen = super().observe(state)
+        if not self.params.privileged:
+            return seen
+        hidden = torch.stack([state.q / self.params.buffer_size, state.d.to(torch.float32)], -1)
+        hidden = hidden.to(torch.float32)
+        if isinstance(seen, dict):
+            return {**seen, HIDDEN: hidden}
+        return torch.cat([seen, hidden.flatten(1)], 1)
+
+    def draw(self, state: MacState, row: int, canvas: Canvas) -> None:
+        """Paint one row."""
+        from sixgym.envs.llm_mac.scene import draw_scene
+
+        draw_scene(self, state, row, canvas)
+
+
+__all__ = ["BS", "UE", "LlmMac"]

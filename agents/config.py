@@ -97,6 +97,11 @@ class TrainConfig(_Strict):
     num_envs: int = Field(64, ge=1, le=ROWS_PER_SEED, description="rows trained on together")
     total_steps: Positive = Field(description="environment steps, all rows together")
     seeds: list[TrainingSeed] = Field([0], min_length=1, description="one run each")
+    finite_horizon: bool = Field(
+        False,
+        description="learn that nothing is worth anything after the time limit, instead of "
+        "bootstrapping there; for observations that tell the time",
+    )
     normalize: Normalize = Field(Normalize(), description="of observations and rewards")
     evaluation: Evaluation = Field(Evaluation(), description="on the validation worlds")
     checkpoint: Checkpoint = Field(Checkpoint(), description="how often to save")

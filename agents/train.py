@@ -49,6 +49,7 @@ IDENTITY = (
     "hyperparameters",
     "num_envs",
     "total_steps",
+    "finite_horizon",
     "normalize",
     "evaluation",
     "device",
@@ -214,7 +215,9 @@ def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
 
     kwargs: dict[str, Any] = {"preset": config.preset, **config.env_kwargs}
     rows = config.num_envs if rows is None else rows
-    env: VecEnv = make_vec_env(config.env, rows, world="train", **kwargs)
+    env: VecEnv = make_vec_env(
+        config.env, rows, world="train", finite_horizon=config.finite_horizon, **kwargs
+    )
     wanted = config.normalize
     space = env.observation_space
     parts = getattr(space, "spaces", {"": space}).values()

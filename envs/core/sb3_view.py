@@ -184,17 +184,22 @@ class SixgymSB3VecEnv(RowsVecEnv):
     Args:
         env: the rows, in autoreset mode SameStep and with NumPy output.
         world: which range of row seeds ``seed`` selects from.
+        finite_horizon: tell SB3 that the time limit is an end like any other, so that nothing is
+            worth anything after it; for observations that tell the time.
 
     Raises:
         OptionsError: the environment is in another mode.
     """
 
-    def __init__(self, env: SixgymVectorEnv, *, world: World = "train") -> None:
+    def __init__(
+        self, env: SixgymVectorEnv, *, world: World = "train", finite_horizon: bool = False
+    ) -> None:
         if env.autoreset_mode is not AutoresetMode.SAME_STEP or env.output != "numpy":
             raise OptionsError(
                 f"autoreset_mode={env.autoreset_mode.value!r}, output={env.output!r}: "
                 "allowed for SB3: 'SameStep', 'numpy'"
             )
+        self.finite_horizon = finite_horizon
         self._returns = np.zeros(env.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         self._sums = np.zeros((env.num_envs, len(env.rows.metric_names)))
@@ -230,13 +235,13 @@ class SixgymSB3VecEnv(RowsVecEnv):
         self, infos: list[dict[str, Any]], ended: NDArray[np.int64], out: Outcome
     ) -> None:
         final = to_numpy(out.observation)
-        terminated, truncated = out.terminated.cpu().numpy(), out.truncated.cpu().numpy()
+        cut = (out.truncated & ~out.terminated).cpu().numpy() & (not self.finite_horizon)
         elapsed = self._elapsed()
         names = self.env.rows.metric_names
         for i in ended.tolist():
             infos[i] = {
                 "terminal_observation": row_of(final, i),
-                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "TimeLimit.truncated": bool(cut[i]),
                 "episode": {
                     "r": float(self._returns[i]),
                     "l": int(self._lengths[i]),
@@ -258,6 +263,7 @@ def make_vec_env(
     seed: int | None = None,
     world: World = "train",
     max_episode_steps: int | None = None,
+    finite_horizon: bool = False,
     **kwargs: Any,
 ) -> SixgymSB3VecEnv:
     """The rows of a registered id, ready for Stable-Baselines3.
@@ -268,6 +274,7 @@ def make_vec_env(
         seed: block of row seeds within the world; SB3's own ``seed`` argument selects it too.
         world: ``"train"``, ``"tuning"``, ``"validation"`` or ``"evaluation"``.
         max_episode_steps: time limit; None is the registered one.
+        finite_horizon: see `SixgymSB3VecEnv`.
         **kwargs: parameters and options, as for ``gymnasium.make_vec``.
 
     Raises:
@@ -281,7 +288,7 @@ def make_vec_env(
     env = make_vector_env(
         known.system, num_envs, max_episode_steps=limit, autoreset_mode="SameStep", **kwargs
     )
-    view = SixgymSB3VecEnv(env, world=world)
+    view = SixgymSB3VecEnv(env, world=world, finite_horizon=finite_horizon)
     if seed is not None:
         view.seed(seed)
     return view

@@ -61,6 +61,19 @@ def test_rows_are_the_single_environments_of_the_training_world() -> None:
     assert ended > 10
 
 
+@pytest.mark.parametrize("finite", [False, True])
+def test_time_limit_is_an_end_for_who_asks(finite: bool) -> None:
+    """SB3 bootstraps exactly where ``TimeLimit.truncated`` is true."""
+    env = make_vec_env("toy/Counter-v0", 3, seed=2, finite_horizon=finite)
+    env.reset()
+    cut = []
+    for _ in range(20):
+        _, _, dones, infos = env.step(zeros(env))
+        cut += [infos[i]["TimeLimit.truncated"] for i in np.flatnonzero(dones)]
+    assert any(cut) is not finite
+    assert len(cut) >= 3
+
+
 def test_what_sb3_adds_to_rewards_does_not_reach_the_rows() -> None:
     env = make_vec_env("toy/Counter-v0", 2, seed=0)
     twin = make_vec_env("toy/Counter-v0", 2, seed=0)

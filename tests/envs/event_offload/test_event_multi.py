@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import sixgym
+from sixgym.envs.core.conformance import check_id
 from sixgym.envs.core.errors import ParamsError
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.pettingzoo_view import parallel_env
@@ -307,6 +308,23 @@ def test_nobody_escapes_the_teams_closing_payment() -> None:
     assert len(set(rewards.values())) == 1
     assert rewards["device_0"] == pytest.approx(infos["device_0"]["fair_value"])
     assert rewards["device_0"] < 0.0
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "one_story_in_all_views",
+        "names_and_dictionaries",
+        "empty_seats_do_not_matter",
+        "row_is_single_environment",
+        "restored_state_continues",
+    ],
+)
+def test_the_kit_holds_while_devices_leave(check: str) -> None:
+    """Batteries of three slots: within six steps devices leave and games end."""
+    brief = {"budget_mode": "battery", "horizon_slots": 3, "budget_j": 4e-3}
+    (verdict,) = check_id(MULTI, only=[check], **brief)
+    assert verdict.passed, verdict.message
 
 
 # ------------------------------------------------------------------------------ agents' infos

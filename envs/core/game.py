@@ -9,6 +9,7 @@ and is paid `Game.central_reward`.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ class Game(System[P, S]):
         """The groups' moves in a joint action of this game's layout."""
         if isinstance(action, dict):
             return action
-        widths = [int(np.prod(shape)) for shape in self._moved.values()]
+        widths = [math.prod(shape) for shape in self._moved.values()]
         pieces = zip(self._moved.items(), action.split(widths, 1), strict=True)
         return {key: piece.unflatten(1, shape) for (key, shape), piece in pieces}
 

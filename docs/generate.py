@@ -97,7 +97,9 @@ def board(id: str) -> str:
         (
             board
             for board in make_boards(load_all(RESULTS) if RESULTS.is_dir() else [])
-            if board.task.env_id == id and not board.task.params and board.task.is_official
+            if board.task.env_id == id
+            and board.task.params == entry(id).evaluation
+            and board.task.is_official
         ),
         None,
     )
@@ -119,9 +121,11 @@ def board(id: str) -> str:
     head = ["policy", "kind", "sees", f"{found.headline.name} ({unit})", "normalised"]
     head += ["decide (µs)", "step (µs)"]
     task = found.task
+    length = "" if task.horizon is None else f" of {task.horizon} steps"
+    held = "".join(f", `{name}={value}`" for name, value in task.params.items())
     return (
-        f"`{id}`, {task.episodes} episodes of {task.horizon} steps, the same for all; 95 % paired "
-        f"bootstrap intervals; normalised: 0 is `{task.random}`, 1 is `{task.reference}`; times a "
+        f"`{id}`{held}, {task.episodes} episodes{length}, the same for all; 95 % paired bootstrap "
+        f"intervals; normalised: 0 is `{task.random}`, 1 is `{task.reference}`; times a "
         f"row. Reproduce with `sixgym benchmark --env {id}`.\n\n{table(head, rows)}"
     )
 

@@ -104,9 +104,27 @@ def kwargs_of(player: Player, task: Task) -> dict[str, Any]:
     return {**params, **player.card.env_kwargs}
 
 
-def shipped(id: str) -> list[str]:
-    """Names of the trained policies that ship for an environment."""
-    return sorted(name for env, name in _zoo() if env == id)
+ANY_PRESET = "any"
+
+
+def shipped(id: str, preset: str | None = ANY_PRESET) -> list[str]:
+    """Names of the trained policies that ship for an environment.
+
+    Args:
+        id: the registered environment.
+        preset: only those trained in it (None is the default); all if left out.
+    """
+    wanted = preset or "default"
+    return sorted(
+        name
+        for (env, name), cards in _zoo().items()
+        if env == id and (wanted == ANY_PRESET or wanted == _preset(_read(cards[0])))
+    )
+
+
+def _preset(card: Card) -> str:
+    """What the policy of a card was trained in."""
+    return str(card.env_kwargs.get("preset") or "default")
 
 
 @cache

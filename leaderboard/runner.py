@@ -56,7 +56,8 @@ def task_of(
         id: registered.
         episodes: how many.
         seed: row seed of the first episode; None is the protocol's evaluation world.
-        params: what differs from the defaults.
+        params: what differs from the defaults. What the entry of the environment says of
+            evaluations (data held back for judging) is added unless it is given here.
 
     Raises:
         OptionsError: no episodes.
@@ -65,7 +66,7 @@ def task_of(
         raise OptionsError(f"episodes={episodes!r}: allowed: at least 1")
     if seed is not None and seed < 0:
         raise OptionsError(f"seed={seed!r}: allowed: at least 0")
-    typed = dict(params or {})
+    typed = {**entry(id).evaluation, **(params or {})}
     env = make_rows(id, 1, typed)
     return make_task(
         id,
@@ -215,7 +216,7 @@ def benchmark(
     Args:
         ids: one environment or several.
         output: results folder; see `sixgym.leaderboard.store`.
-        policies: names (or paths of weights); None is every baseline and every shipped policy.
+        policies: names (or paths of weights); None is those of `policy_names`.
         episodes: how many each.
         seed: row seed of the first episode; None is the protocol's evaluation world.
         rows: episodes side by side.
@@ -234,7 +235,7 @@ def benchmark(
     jobs = []
     for id in wanted:
         task = task_of(id, episodes=episodes, seed=seed, params=params)
-        names = list(policies) if policies is not None else policy_names(id)
+        names = list(policies) if policies is not None else policy_names(id, params)
         players = [find_player(id, name) for name in names]
         _check_names(players)
         jobs += [(task, player) for player in players]
@@ -264,9 +265,17 @@ def _check_names(players: Sequence[Player]) -> None:
         raise OptionsError(f"policies: two are called {twice[0]!r}; allowed: different names")
 
 
-def policy_names(id: str) -> list[str]:
-    """Every policy that a benchmark of an environment plays: shipped weights, then baselines."""
+def policy_names(id: str, params: Mapping[str, Any] | None = None) -> list[str]:
+    """Every policy that a benchmark of an environment plays.
+
+    Args:
+        id: registered.
+        params: of the task; a preset is a task of its own.
+
+    Returns:
+        The shipped weights that were trained in that preset, then all baselines.
+    """
     from sixgym.baselines.policy import load_baselines
     from sixgym.leaderboard.players import shipped
 
-    return [*shipped(id), *load_baselines(id)]
+    return [*shipped(id, (params or {}).get("preset")), *load_baselines(id)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sixgym.envs.core.registry import register
 
+HELD_BACK = {"split": "test"}
+"""Event offloading is judged on events that no threshold and no agent was chosen on."""
+
 
 def register_envs() -> None:
     """Register every system of the suite with Gymnasium (and games with PettingZoo); idempotent."""
@@ -29,6 +32,7 @@ def register_envs() -> None:
         max_episode_steps=None,
         title="Event-triggered offloading decided exit by exit, with action mask",
         baselines="sixgym.baselines.event_offload.exit",
+        evaluation=HELD_BACK,
     )
     register(
         "sixgym/EventOffloadMulti-v0",
@@ -37,6 +41,7 @@ def register_envs() -> None:
         title="Event-triggered offloading of several devices that share uplink and server",
         baselines="sixgym.baselines.event_offload.multi",
         is_game=True,
+        evaluation=HELD_BACK,
     )
     register(
         "sixgym/EventOffload-v0",
@@ -44,4 +49,5 @@ def register_envs() -> None:
         max_episode_steps=200,
         title="Event-triggered offloading of rare events, two thresholds a slot",
         baselines="sixgym.baselines.event_offload",
+        evaluation=HELD_BACK,
     )

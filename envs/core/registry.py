@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -42,6 +43,8 @@ class Entry:
     """Module with a ``CLAIMS`` table, or None."""
     is_game: bool = False
     """Whether it is multi-agent and also stands in PettingZoo's registry."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Parameters by which its tasks differ from what one trains in: data held back for judging."""
 
     def load_system(self) -> type[System[Any, Any]]:
         """Import the system's class."""
@@ -57,6 +60,7 @@ def register(
     baselines: str | None = None,
     claims: str | None = None,
     is_game: bool = False,
+    evaluation: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Register a system under an id; idempotent.
 
@@ -68,12 +72,15 @@ def register(
         baselines: module with a ``BASELINES`` table.
         claims: module with a ``CLAIMS`` table.
         is_game: also register with PettingZoo.
+        evaluation: parameters that evaluations and benchmarks replace unless told otherwise.
 
     Raises:
         OptionsError: the id stands for another system already, or has no version.
     """
     path = system if isinstance(system, str) else f"{system.__module__}:{system.__qualname__}"
-    entry = Entry(id, path, max_episode_steps, title, baselines, claims, is_game)
+    entry = Entry(
+        id, path, max_episode_steps, title, baselines, claims, is_game, dict(evaluation or {})
+    )
     if _ENTRIES.get(id) == entry and id in gym.registry:
         return entry
     if id in _ENTRIES and _ENTRIES[id].system != path:

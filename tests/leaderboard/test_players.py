@@ -13,10 +13,11 @@ from sixgym.agents.policies import Architecture, NeuralPolicy, save_policy
 from sixgym.envs.core.errors import PolicyError, UnknownIdError
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.registry import entry
-from sixgym.leaderboard import evaluate
+from sixgym.leaderboard import evaluate, players
 from sixgym.leaderboard.board import make_board
 from sixgym.leaderboard.claims.framework import _attempt, play
 from sixgym.leaderboard.players import find_player, shipped
+from sixgym.leaderboard.runner import policy_names
 
 HYBRID, SELECT = "sixgym/RisNoma-v0", "sixgym/RisNomaSelect-v0"
 SHORT: dict[str, Any] = {"episodes": 4, "max_episode_steps": 3}
@@ -127,6 +128,19 @@ def test_what_ships_can_be_played() -> None:
             assert all(member.training_seed is not None for member in player.members)
             assert all(member.training_steps for member in player.members)
             evaluate(id, name, episodes=2, max_episode_steps=2)
+
+
+def test_a_preset_is_a_task_of_its_own_for_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = {}
+    for name, preset in (("plain", None), ("named", "default"), ("heavy", "fixed_power")):
+        weights = save(tmp_path / name, 0, preset=preset)
+        cards[SELECT, name] = [weights.with_suffix(".json")]
+    monkeypatch.setattr(players, "_zoo", lambda: cards)
+    assert shipped(SELECT) == ["heavy", "named", "plain"]
+    assert policy_names(SELECT)[:3] == ["named", "plain", "random"]
+    assert policy_names(SELECT, {"preset": "fixed_power"})[:2] == ["heavy", "random"]
 
 
 def test_a_claim_is_judged_by_retrained_weights_where_they_are_given(tmp_path: Path) -> None:

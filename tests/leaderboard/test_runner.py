@@ -15,7 +15,7 @@ from sixgym.envs.core.worlds import row_seed
 from sixgym.leaderboard import benchmark, evaluate, runner
 from sixgym.leaderboard.players import find_player, reference_of
 from sixgym.leaderboard.protocol import EPISODES
-from sixgym.leaderboard.runner import policy_names, task_of
+from sixgym.leaderboard.runner import make_rows, policy_names, task_of
 from sixgym.leaderboard.store import Result, load, load_all
 
 HYBRID, SELECT = "sixgym/RisNoma-v0", "sixgym/RisNomaSelect-v0"
@@ -56,6 +56,16 @@ def test_the_default_is_the_protocols_own_episodes() -> None:
     assert task.horizon == 100
     assert task.reference == "ao"
     assert not task_of(SELECT, seed=3).is_official
+
+
+@pytest.mark.parametrize("name", ["EventOffload", "EventOffloadExit", "EventOffloadMulti"])
+def test_event_offloading_is_judged_on_events_that_were_held_back(name: str) -> None:
+    id = f"sixgym/{name}-v0"
+    task = task_of(id)
+    assert task.is_official
+    assert task.params == {"split": "test"}
+    assert make_rows(id, 1, task.params).system.params.split == "test"
+    assert task_of(id, params={"split": "calib"}).params == {"split": "calib"}
 
 
 def test_evaluation_episodes_are_the_first_of_a_longer_row() -> None:

@@ -139,8 +139,15 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
         Metric("score", "1", "Tail confidence at that exit.", 1),
     )
     scores: ClassVar[tuple[Score, ...]] = (
+        # First the objective itself: without a limit on energy, to offload all has the best f_acc.
+        Score(
+            "return",
+            "1",
+            "reward",
+            description="Tails named right over pi, less the priced energy: T M times the J of an "
+            "event.",
+        ),
         Score("f_acc", "1", "tp_correct", "tails_due", description="Tails found and named right."),
-        Score("return", "1", "reward"),
         Score("recall", "1", "tp", "tails_due"),
         Score("offload_share", "1", "n_off", "events", higher_is_better=False),
         Score("energy_per_event_j", "J", "energy_j", "events", higher_is_better=False),

@@ -116,7 +116,8 @@ class EventOffload(System[EventOffloadParams, State]):
     ) -> None:
         super().__init__(params, dtype=dtype, device=device, info_level=info_level)
         self.pool = load_pool(params)
-        """The events; see `EventPool`."""
+        """The events; see `EventPool`. Not to be touched in a step: its arrays are NumPy's, which
+        the compiler cannot take."""
         self.link = Link(params)
         """The uplink."""
         self._bursty = params.labels == "bursty"
@@ -172,6 +173,8 @@ class EventOffload(System[EventOffloadParams, State]):
 
     def _set_draws(self) -> None:
         p = self.params
+        closes_here = p.semantics != "detect_then_offload"
+        self._draws_local_class = closes_here and self.bank.num_classes > 1
         start: dict[str, tuple[Kind, tuple[int, ...]]] = {"fading": ("cn", ())}
         if self._bursty:
             start["burst"] = ("uniform", ())
@@ -182,10 +185,6 @@ class EventOffload(System[EventOffloadParams, State]):
                 step["local_class"] = ("uniform", (p.num_events,))
         self.start_draws = self.draw_table(start)
         self.step_draws = self.draw_table(step)
-
-    @property
-    def _draws_local_class(self) -> bool:
-        return self.params.semantics != "detect_then_offload" and self.pool.num_classes > 1
 
     # -------------------------------------------------------------------------------------- start
 
@@ -247,7 +246,7 @@ class EventOffload(System[EventOffloadParams, State]):
             served = serve_in_order(requests.offload, fit)
         right = None
         if self._draws_local_class:
-            right = noise["local_class"] * self.pool.num_classes < 1.0
+            right = noise["local_class"] * self.bank.num_classes < 1.0
         counts = add_up(traits, macs, requests, served, size=size, local_right=right)
         detail: dict[str, Tensor] = {}
         if self.info_level > 0:
@@ -287,7 +286,7 @@ class EventOffload(System[EventOffloadParams, State]):
         share = self._expectation.served(requests / p.num_events, fit)
         # What is closed on the device needs no uplink.
         closed_tail, closed_head = rates.tpr - rates.off_tail, rates.fpr - rates.off_head
-        closed_right = closed_tail / self.pool.num_classes
+        closed_right = closed_tail / self.bank.num_classes
         tp = tails * (closed_tail + share * rates.off_tail)
         right = tails * (closed_right + share * (rates.acc - closed_right))
         fp = heads * (closed_head + share * rates.off_head)
@@ -311,8 +310,8 @@ class EventOffload(System[EventOffloadParams, State]):
         )
         detail: dict[str, Tensor] = {}
         if self.info_level > 0:
-            rows, classes = tails.shape[0], self.pool.num_classes + 1
-            detail["exits"] = tails.new_zeros((rows, self.pool.num_exits))
+            rows, classes = tails.shape[0], self.bank.num_classes + 1
+            detail["exits"] = tails.new_zeros((rows, self.bank.num_exits))
             detail["confusion"] = tails.new_zeros((rows, classes, classes))
         typical = self._typical[state.split.to(torch.int64), state_index]
         return _Slot(counts, fit, typical, state.events, detail)

@@ -111,7 +111,7 @@ class Reader:
             sent = users[..., 3 + TRANSMIT] > 0.5
             asked = users[..., 6] > 0.5
             heard = heard_flags.argmax(-1)
-            here = heard_flags.any(-1)
+            here = heard_flags.sum(-1) > 0.5
             decoded = heard == DCM_ACK
         if self._has_bs:
             seats = parts["bs.rows"]

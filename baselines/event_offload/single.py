@@ -194,7 +194,7 @@ def _entry(
     def build(system: System[Any, Any]) -> Policy:
         return make(design_of(system), name)
 
-    kwargs = {"action_mode": "thresholds", **params}
+    kwargs = {"action_mode": "thresholds", "observation": "full", **params}
     return Baseline(name, build, sees, kind, description, None, kwargs)
 
 

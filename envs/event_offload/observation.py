@@ -19,6 +19,8 @@ EMA = 0.1
 """Weight of the newest slot in the average of the confirmed share. [our choice]"""
 _DECADE = 1.0 / math.log(10.0)
 NUM_FEATURES = 12
+CHANNEL_FEATURES = 3
+"""Of these, the first: what is known of the channel."""
 
 
 def observation_space() -> spaces.Box:

@@ -381,6 +381,13 @@ class EventOffloadParams(EventOffloadBaseParams):
         description="thresholds: two numbers; pairs: one of 64 pairs, (1, 1) and those of the "
         "lookup table at 0.7, 1 and 1.4 budgets and SNRs of -5 to 20 dB.",
     )
+    observation: Literal["full", "channel"] = param(
+        "full",
+        unit="",
+        source="ours",
+        description="full: all twelve items; channel: the first three, all that matters where "
+        "labels are independent and every slot has its budget (a contextual bandit).",
+    )
     payload: Literal["fixed", "per_exit"] = param(
         "fixed",
         unit="",

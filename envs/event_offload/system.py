@@ -23,7 +23,13 @@ from sixgym.envs.event_offload.expectation import (
 from sixgym.envs.event_offload.link import Channel, Link
 from sixgym.envs.event_offload.lookup import action_pairs
 from sixgym.envs.event_offload.metrics import COST_LIMIT, METRICS, SCORES
-from sixgym.envs.event_offload.observation import EMA, QUANTILES, Observer, Quantiles
+from sixgym.envs.event_offload.observation import (
+    CHANNEL_FEATURES,
+    EMA,
+    QUANTILES,
+    Observer,
+    Quantiles,
+)
 from sixgym.envs.event_offload.options import RESET_OPTIONS, apply_options
 from sixgym.envs.event_offload.params import FEATURE_MAP_BITS, EventOffloadParams
 from sixgym.envs.event_offload.rule import run_exits
@@ -87,6 +93,7 @@ class EventOffload(System[EventOffloadParams, State]):
     and leaves at exit 1. With ``action_mode="pairs"`` ``Discrete(64)``, see `action_pairs`.
 
     **Observation**: ``Box(12,)`` in [-1, 1]: channel, budget, time, the last slot; see `Observer`.
+    With ``observation="channel"`` the first three.
 
     **Reward**: tail events found and named right, over M pi, so that its mean is f_acc; with
     ``reward="lagrangian"`` less ``energy_price`` times the energy per event; with ``"utility"``
@@ -140,7 +147,10 @@ class EventOffload(System[EventOffloadParams, State]):
         )
         has_battery = params.budget_mode == "battery"
         self._observer = Observer(params, self.link, has_battery=has_battery)
-        self.observation_space = cast("Any", self._observer.space)
+        space = self._observer.space
+        if params.observation == "channel":
+            space = spaces.Box(space.low[:CHANNEL_FEATURES], space.high[:CHANNEL_FEATURES])
+        self.observation_space = cast("Any", space)
         box = spaces.Box(0.0, 1.0, (2,), np.float32)
         self.action_space = cast("Any", box)
         if params.action_mode == "pairs":
@@ -435,8 +445,9 @@ class EventOffload(System[EventOffloadParams, State]):
     # ------------------------------------------------------------------------------------- views
 
     def observe(self, state: State) -> Tensor:
-        """(rows, 12) float32; see `Observer`."""
-        return self._observer(state.vitals)
+        """(rows, 12) float32, or the first 3 of these; see `Observer`."""
+        seen = self._observer(state.vitals)
+        return seen if self.params.observation == "full" else seen[:, :CHANNEL_FEATURES]
 
     def last_energy(self, state: State) -> tuple[float, float]:
         """Local and transmit energy of the last slot of the first row, J, for the picture.

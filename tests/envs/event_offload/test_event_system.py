@@ -213,3 +213,15 @@ def test_local_sub_classes_are_guessed() -> None:
     assert total(seen, "tp_correct") / found == pytest.approx(0.5, abs=4 * 0.5 / found**0.5)
     assert total(seen, "energy_tx_j") == 0.0
     assert seen["energy_j"] == pytest.approx(20 * KAPPA * C_N, rel=1e-5)
+
+
+def test_channel_is_the_first_three_items() -> None:
+    """The context of the bandit that the slot budget makes: SNR, whether it is up, the price."""
+    full, channel = batch(16), batch(16, observation="channel")
+    (a, _), (b, _) = full.reset(seed=4), channel.reset(seed=4)
+    assert channel.single_observation_space.shape == (3,)
+    for _ in range(3):
+        assert np.array_equal(a[:, :3], b)
+        assert channel.observation_space.contains(b)
+        pair = np.tile(np.float32([0.45, 0.8]), (16, 1))
+        a, b = full.step(pair)[0], channel.step(pair)[0]

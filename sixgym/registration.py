@@ -32,6 +32,7 @@ def register_envs() -> None:
         max_episode_steps=None,
         title="Event-triggered offloading decided exit by exit, with action mask",
         baselines="sixgym.baselines.event_offload.exit",
+        claims="sixgym.leaderboard.claims.event_offload",
         evaluation=HELD_BACK,
     )
     register(
@@ -41,6 +42,7 @@ def register_envs() -> None:
         title="Event-triggered offloading of several devices that share uplink and server",
         baselines="sixgym.baselines.event_offload.multi",
         is_game=True,
+        claims="sixgym.leaderboard.claims.event_offload",
         evaluation=HELD_BACK,
     )
     register(
@@ -49,5 +51,6 @@ def register_envs() -> None:
         max_episode_steps=200,
         title="Event-triggered offloading of rare events, two thresholds a slot",
         baselines="sixgym.baselines.event_offload",
+        claims="sixgym.leaderboard.claims.event_offload",
         evaluation=HELD_BACK,
     )

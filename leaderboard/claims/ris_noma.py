@@ -8,6 +8,7 @@ are played by ``ao1``, one round of alternating optimisation in every slot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sixgym.envs.core.system import System
 from sixgym.leaderboard import stats
 from sixgym.leaderboard.claims import ris_noma_exact, ris_noma_learned
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, Play, play
+from sixgym.leaderboard.claims.ris_noma_learned import EE, efficiencies
 from sixgym.leaderboard.claims.rules import (
     Finding,
     at_least,
@@ -33,7 +35,6 @@ from sixgym.leaderboard.claims.rules import (
     falls,
     listed,
     rises,
-    series,
     verdict,
 )
 from sixgym.leaderboard.stats import Interval
@@ -73,6 +74,11 @@ def ao1(**params: Any) -> Play:
     return play("ao1", HYBRID, **params)
 
 
+def megabits(values: Sequence[Interval]) -> str:
+    """Energy efficiencies in words."""
+    return listed(values, 1)
+
+
 def _select(policy: str, **params: Any) -> Play:
     return play(policy, SELECT, **params)
 
@@ -106,15 +112,16 @@ def _c1(evidence: Evidence) -> Outcome:
         ]
     found, why = verdict(findings)
     told = ", ".join(f"{e:g} J/cycle {ratio}" for e, ratio in linear.items())
-    curves = [("dvfs: cube of the load", WINDOWS, series(evidence, DVFS))]
+    curves = [("dvfs: cube of the load", WINDOWS, efficiencies(evidence, DVFS))]
     curves += [
-        (f"linear, {e:g} J/cycle", WINDOWS, series(evidence, plays)) for e, plays in LINEAR.items()
+        (f"linear, {e:g} J/cycle", WINDOWS, efficiencies(evidence, plays))
+        for e, plays in LINEAR.items()
     ]
     return Outcome(
         found,
         f"W=4 over W=1: dvfs {dvfs}; linear law: {told}. "
-        f"EE at W=1, 2, 4, 8 in Mbit/J: dvfs {listed(series(evidence, DVFS))}; "
-        f"linear at 2.5e-10 {listed(series(evidence, LINEAR[2.5e-10]))}. "
+        f"EE at W=1, 2, 4, 8 in Mbit/J: dvfs {megabits(efficiencies(evidence, DVFS))}; "
+        f"linear at 2.5e-10 {megabits(efficiencies(evidence, LINEAR[2.5e-10]))}. "
         f"With fixed_power (dvfs) W=4 over W=1 {fixed}",
         why
         or "the size of the gain is our compute law's: the cube of dvfs rewards spreading a job; "
@@ -124,7 +131,7 @@ def _c1(evidence: Evidence) -> Outcome:
             "linear": {f"{e:g}": r._asdict() for e, r in linear.items()},
             "fixed_power": fixed._asdict(),
         },
-        draw_curves(curves, "extraction window W (slots)"),
+        draw_curves(curves, "extraction window W (slots)", EE),
     )
 
 
@@ -150,7 +157,7 @@ def _c5(evidence: Evidence) -> Outcome:
         found,
         f"ao1 over {told}; over the best constant factor ({best.policy}) {over_best}",
         why,
-        draw=draw_bars([o.policy for o in every], series(evidence, every), "EE (Mbit/J)"),
+        draw=draw_bars([o.policy for o in every], efficiencies(evidence, every), "EE (Mbit/J)"),
     )
 
 
@@ -168,14 +175,14 @@ def _c6(evidence: Evidence) -> Outcome:
         Finding(drop.value < 1.0, f"with 1.5 mW an element EE(128)/EE(32) is {drop}"),
     ]
     found, why = verdict(findings)
-    free, paid = series(evidence, FREE), series(evidence, PAID)
+    free, paid = efficiencies(evidence, FREE), efficiencies(evidence, PAID)
     curves = [("free elements", ELEMENTS, free), ("1.5 mW an element", ELEMENTS, paid)]
     return Outcome(
         found,
-        f"EE at N=0, 8, 16, 32, 64, 128 in Mbit/J: free {listed(free)}; with 1.5 mW an element "
-        f"{listed(paid)}, EE(128)/EE(32) {drop}",
+        f"EE at N=0, 8, 16, 32, 64, 128 in Mbit/J: free {megabits(free)}; with 1.5 mW an element "
+        f"{megabits(paid)}, EE(128)/EE(32) {drop}",
         why,
-        draw=draw_curves(curves, "RIS elements N"),
+        draw=draw_curves(curves, "RIS elements N", EE),
     )
 
 
@@ -197,7 +204,7 @@ def _c7(evidence: Evidence) -> Outcome:
             does_not_decrease(evidence, BY_POWER, [f"{p} W" for p in POWERS]),
         ]
     )
-    by_users, by_load, by_power = (series(evidence, s) for s in (BY_USERS, BY_LOAD, BY_POWER))
+    by_users, by_load, by_power = (efficiencies(evidence, s) for s in (BY_USERS, BY_LOAD, BY_POWER))
     curves = [
         ("users, over 4", [k / 4 for k in USERS], by_users),
         ("task sizes, over the default", LOADS, by_load),
@@ -205,10 +212,10 @@ def _c7(evidence: Evidence) -> Outcome:
     ]
     return Outcome(
         found,
-        f"EE in Mbit/J at K=1..6: {listed(by_users)}; at task sizes x0.5, 0.75, 1, 1.25: "
-        f"{listed(by_load)}; at P_max 0.05, 0.1, 0.2, 0.5 W: {listed(by_power)}",
+        f"EE in Mbit/J at K=1..6: {megabits(by_users)}; at task sizes x0.5, 0.75, 1, 1.25: "
+        f"{megabits(by_load)}; at P_max 0.05, 0.1, 0.2, 0.5 W: {megabits(by_power)}",
         why,
-        draw=draw_curves(curves, "relative to the default"),
+        draw=draw_curves(curves, "relative to the default", EE),
     )
 
 
@@ -224,13 +231,13 @@ FIXED_ORDERS = tuple(
 def _c8(evidence: Evidence) -> Outcome:
     names = ["descending", "identity", "ascending"]
     found, why = verdict([falls(evidence, ORDERS, names)])
-    values = series(evidence, ORDERS)
-    fixed = series(evidence, FIXED_ORDERS[1:])
+    values = efficiencies(evidence, ORDERS)
+    fixed = efficiencies(evidence, FIXED_ORDERS[1:])
     return Outcome(
         found,
-        f"EE of descending, identity, ascending in Mbit/J: {listed(values)}; descending over "
+        f"EE of descending, identity, ascending in Mbit/J: {megabits(values)}; descending over "
         f"identity {evidence.ratio(ORDERS[0], ORDERS[1])}, identity over ascending "
-        f"{evidence.ratio(ORDERS[1], ORDERS[2])}. With fixed_power: {listed(fixed)}",
+        f"{evidence.ratio(ORDERS[1], ORDERS[2])}. With fixed_power: {megabits(fixed)}",
         why,
         draw=draw_bars(names, values, "EE (Mbit/J)"),
     )
@@ -239,11 +246,11 @@ def _c8(evidence: Evidence) -> Outcome:
 def _c13(evidence: Evidence) -> Outcome:
     searched = evidence.ratio(FIXED_ORDERS[0], FIXED_ORDERS[1])
     found, why = verdict([at_least("searched over sorted order", searched, 1.0)])
-    values = series(evidence, FIXED_ORDERS)
+    values = efficiencies(evidence, FIXED_ORDERS)
     return Outcome(
         found,
         f"searched over sorted {searched}; EE of searched, sorted, identity, ascending in Mbit/J: "
-        f"{listed(values)}",
+        f"{megabits(values)}",
         why,
         draw=draw_bars(["searched", "sorted", "identity", "ascending"], values, "EE (Mbit/J)"),
     )
@@ -260,14 +267,14 @@ QUEUE_CHOOSERS = tuple(
 def _c10(evidence: Evidence) -> Outcome:
     names = [one.policy for one in CHOOSERS]
     found, why = verdict([rises(evidence, CHOOSERS, names)])
-    held, queue = series(evidence, CHOOSERS), series(evidence, QUEUE_CHOOSERS)
+    held, queue = efficiencies(evidence, CHOOSERS), efficiencies(evidence, QUEUE_CHOOSERS)
     slot = [evidence.value(one, "mean_slot_ee_bit_per_j").value / 1e6 for one in CHOOSERS]
     return Outcome(
         found,
-        f"EE of greedy, round_robin, rollout4 in Mbit/J: {listed(held)}; rollout4 over round_robin "
-        f"{evidence.ratio(CHOOSERS[2], CHOOSERS[1])}, round_robin over greedy "
+        f"EE of greedy, round_robin, rollout4 in Mbit/J: {megabits(held)}; rollout4 over "
+        f"round_robin {evidence.ratio(CHOOSERS[2], CHOOSERS[1])}, round_robin over greedy "
         f"{evidence.ratio(CHOOSERS[1], CHOOSERS[0])}. Mean slot EE ranks otherwise: "
-        f"{', '.join(f'{v:.1f}' for v in slot)}. With hold=queue: {listed(queue)}",
+        f"{', '.join(f'{v:.1f}' for v in slot)}. With hold=queue: {megabits(queue)}",
         why,
         draw=draw_bars(names, held, "EE (Mbit/J)"),
     )

@@ -20,10 +20,9 @@ from sixgym.leaderboard.stats import Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MEGA = 1e6
-"""Bit/J in a Mbit/J."""
-
 Draw = Callable[["Axes"], None]
+Curve = tuple[str, Sequence[float], Sequence[Interval]]
+"""Label, abscissae and ordinates."""
 
 
 class Finding(NamedTuple):
@@ -72,21 +71,32 @@ def does_not_decrease(
     return Finding(True)
 
 
-def series(evidence: Evidence, plays: Sequence[Play]) -> list[Interval]:
-    """Scores of a sweep in Mbit/J."""
-    return [Interval(*(v / MEGA for v in evidence.value(one))) for one in plays]
+def series(evidence: Evidence, plays: Sequence[Play], unit: float = 1.0) -> list[Interval]:
+    """Scores of a sweep, divided by a unit."""
+    return [Interval(*(v / unit for v in evidence.value(one))) for one in plays]
 
 
-def listed(values: Sequence[Interval]) -> str:
+def listed(values: Sequence[Interval], digits: int) -> str:
     """Scores of a sweep in words, with the widest half-interval."""
     half = max((v.high - v.low) / 2.0 for v in values)
-    return f"{', '.join(f'{v.value:.1f}' for v in values)} (±{half:.1f} at most)"
+    shown = ", ".join(f"{v.value:.{digits}f}" for v in values)
+    return f"{shown} (±{half:.{digits}f} at most)"
+
+
+def exact(values: Sequence[float]) -> list[Interval]:
+    """Numbers without an interval, as intervals of no width."""
+    return [Interval(float(v), float(v), float(v)) for v in values]
+
+
+def told(values: Sequence[float], digits: int = 3) -> str:
+    """Exact numbers in words."""
+    return ", ".join(f"{v:.{digits}f}" for v in values)
 
 
 def draw_curves(
-    curves: Sequence[tuple[str, Sequence[float], Sequence[Interval]]],
+    curves: Sequence[Curve],
     xlabel: str,
-    ylabel: str = "energy efficiency (Mbit/J)",
+    ylabel: str,
 ) -> Draw:
     """Lines with error bars."""
 

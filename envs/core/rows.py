@@ -13,7 +13,8 @@ from typing import Any, Generic, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from sixgym.envs.backend.rng import episode_key
+from sixgym.envs.backend.rng import Draws, episode_key
+from sixgym.envs.core.ahead import DrawsAhead
 from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import FusedRow, below_autograd, fuse_rows
 from sixgym.envs.core.system import Action, Observation, P, S, System
@@ -101,6 +102,7 @@ class Rows(Generic[P, S]):
         self._state: S | None = None
         self._state_type: Callable[[Sequence[Tensor]], S] = cast("Any", tuple)
         self._fused: Callable[..., _Result] | None = None
+        self._ahead: DrawsAhead | None = None
 
     @property
     def state(self) -> S:
@@ -217,7 +219,9 @@ class Rows(Generic[P, S]):
     ) -> _Result:
         size = SOLVER_CHUNK_ROWS if self.system.contains_solver else CHUNK_ROWS
         if self.num_rows <= size:
-            return self._pure(state, action, key, step)
+            if self._ahead is None:
+                self._ahead = DrawsAhead(self.system.step_draws, self.num_rows)
+            return self._given(state, action, *self._ahead.next(key, step))
         bounds = range(0, self.num_rows, size)
         before = [tuple(leaf[i : i + size] for leaf in state) for i in bounds]
         parts = [
@@ -242,9 +246,14 @@ class Rows(Generic[P, S]):
         self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor
     ) -> _Result:
         """Draw, advance and observe: the whole step as a function of its arguments."""
-        system = self.system
         step = step + 1
-        noise = system.step_draws.draw(key, step)
+        return self._given(state, action, step, self.system.step_draws.draw(key, step))
+
+    def _given(
+        self, state: tuple[Tensor, ...], action: Action, step: Tensor, noise: Draws
+    ) -> _Result:
+        """Advance and observe, given the draws of a step."""
+        system = self.system
         new, stepped = system.advance(self._state_type(state), action, noise)
         reward, terminated, metrics, packed = stepped
         if self.max_episode_steps is None:
@@ -317,8 +326,8 @@ class Rows(Generic[P, S]):
         self._state = self._state_type(leaves)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle and deepcopy without the compiled function; it is made again on use."""
-        return {**self.__dict__, "_fused": None}
+        """Pickle and deepcopy without what is made again on use."""
+        return {**self.__dict__, "_fused": None, "_ahead": None}
 
 
 def _concatenate(parts: list[_Result], state: tuple[Tensor, ...]) -> _Result:

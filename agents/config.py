@@ -94,6 +94,9 @@ class TrainConfig(_Strict):
     hyperparameters: SerializeAsAny[Hyperparameters] = Field(
         description="of the algorithm; what is left out is SB3's default"
     )
+    shared: bool = Field(
+        False, description="one policy that all agents of a game share, each by what it sees itself"
+    )
     num_envs: int = Field(64, ge=1, le=ROWS_PER_SEED, description="rows trained on together")
     total_steps: Positive = Field(description="environment steps, all rows together")
     seeds: list[TrainingSeed] = Field([0], min_length=1, description="one run each")
@@ -121,6 +124,8 @@ class TrainConfig(_Strict):
             raise ValueError(f"seeds={self.seeds}: allowed: each seed once")
         if self.policy not in self.method.policies:
             raise ValueError(f"policy={self.policy!r}: {hint(self.policy, self.method.policies)}")
+        if self.shared and self.finite_horizon:
+            raise ValueError("finite_horizon=True: allowed with shared=False")
         chosen = self.chosen
         rollout = chosen.get("n_steps", 0) * self.num_envs
         if self.method.on_policy and 0 < rollout < chosen.get("batch_size", 0):

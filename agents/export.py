@@ -60,6 +60,7 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> NeuralPolicy
         normalization=None
         if normalizer is None
         else Normalization(clip=float(normalizer.clip_obs), epsilon=float(normalizer.epsilon)),
+        seats=_seats(model),
         name=name,
     )
     tensors = {f"hidden.{k}": v for k, v in nn.Sequential(*hidden).state_dict().items()} | heads
@@ -73,6 +74,24 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> NeuralPolicy
         reason = " ".join(str(error).split())
         raise PolicyError(f"{type(model).__name__}: a network of another form: {reason}") from None
     return policy
+
+
+def _seats(model: BaseAlgorithm) -> int | None:
+    """How many agents of a game share the model; None if it does not play one agent of a game.
+
+    Raises:
+        PolicyError: others than these agents are in the game.
+    """
+    from sixgym.envs.core.multiagent_sb3 import MultiAgentVecEnv
+
+    env = model.get_env()
+    base = None if env is None else env.unwrapped
+    if not isinstance(base, MultiAgentVecEnv):
+        return None
+    if len(base.game.groups) > 1:
+        names = ", ".join(g.name for g in base.game.groups)
+        raise PolicyError(f"{type(base.game).__name__}: groups {names}; allowed: one group")
+    return int(base.group.seats)
 
 
 def algorithm_of(model: BaseAlgorithm) -> Algorithm:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from sixgym.agents.algorithms import Activation
 from sixgym.envs.core.errors import PolicyError, SixgymError
+
+if TYPE_CHECKING:
+    from sixgym.envs.core.system import System
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -88,13 +91,17 @@ class Card(_Strict):
     action_space: dict[str, JsonValue]
     architecture: Architecture
     normalization: Normalization | None = None
+    seats: int | None = Field(None, ge=1)
+    """Agents of a game that share the policy, each by its own observation; None: one agent."""
     sha256: str
     """Of the safetensors file beside the card."""
     about: dict[str, JsonValue] = {}
     """Where it comes from: algorithm, configuration, seed, steps, scores, versions, commit."""
 
 
-class _Spaces(NamedTuple):
+class Spaces(NamedTuple):
+    """What an agent sees and does."""
+
     observation: gym.Space[Any]
     action: gym.Space[Any]
 
@@ -124,6 +131,7 @@ class NeuralPolicy(nn.Module):
         observation_space: Box, Discrete, or a Dict of these, of one row.
         action_space: of one row.
         normalization: constants of the normalisation; its statistics are buffers.
+        seats: agents of a game that share the policy; the spaces are then those of one of them.
         name: what tables and error messages call it.
     """
 
@@ -134,6 +142,7 @@ class NeuralPolicy(nn.Module):
         action_space: gym.Space[Any],
         *,
         normalization: Normalization | None = None,
+        seats: int | None = None,
         name: str = "policy",
     ) -> None:
         super().__init__()
@@ -141,6 +150,7 @@ class NeuralPolicy(nn.Module):
         self.observation_space = observation_space
         self.action_space = action_space
         self.normalization = normalization
+        self.seats = seats
         self.name = name
         self.card: Card | None = None
         self._noise = torch.Generator().manual_seed(0)
@@ -189,14 +199,45 @@ class NeuralPolicy(nn.Module):
             deterministic: the best action; otherwise a sample.
             action_masks: (rows, choices) bool of the allowed choices, for a masked policy.
 
+        Where agents share the policy, observations, masks and actions are those of all of them, in
+        the flat layout of a game.
+
         Returns:
             Actions (rows, *shape) within the action space, and the new memory.
+
+        Raises:
+            PolicyError: not the observations of as many agents as share the policy.
         """
+        if self.seats is None:
+            return self._predict(observation, state, episode_start, deterministic, action_masks)
+        seen, seats = self._of_each(observation), self.seats
+        start = None if episode_start is None else np.repeat(np.asarray(episode_start), seats)
+        masks = None if action_masks is None else np.asarray(action_masks).reshape(len(seen), -1)
+        actions, state = self._predict(seen, state, start, deterministic, masks)
+        joint = actions.reshape(-1, seats * int(np.prod(actions.shape[1:])))
+        return (joint if np.ndim(observation) > 1 else joint[0]), state
+
+    def _of_each(self, observation: Any) -> NDArray[Any]:
+        """(rows * seats, width) of a game's flat observation, less who is there at its end."""
+        assert self.seats is not None
+        width = _width(self.observation_space) * self.seats
+        found = np.shape(observation)
+        if isinstance(observation, dict) or found[-1] not in (width, width + self.seats):
+            raise PolicyError(
+                f"{self.name}: observation of shape {found}; allowed: flat, of {self.seats} agents"
+            )
+        seen: NDArray[Any] = np.asarray(observation)[..., :width].reshape(-1, width // self.seats)
+        return seen
+
+    def _predict(
+        self, observation: Any, state: Any, episode_start: Any, deterministic: bool, masks: Any
+    ) -> tuple[NDArray[Any], Any]:
+        """`predict` for one agent a row."""
         features, batched = self._features(observation)
         if self.architecture.recurrence is not None:
             features, state = self._recall(features, state, episode_start)
         latent = self.hidden(features)
-        actions = self._act(latent, deterministic, action_masks)
+        actions = self._act(latent, deterministic, masks)
         return (actions if batched else actions[0]), state
 
     def _features(self, observation: Any) -> tuple[Tensor, bool]:
@@ -348,6 +389,7 @@ def save_policy(
         action_space=describe(policy.action_space),
         architecture=policy.architecture,
         normalization=policy.normalization,
+        seats=policy.seats,
         sha256=hashlib.sha256(data).hexdigest(),
         about=about or {},
     )
@@ -370,7 +412,8 @@ def load_policy(
     Args:
         path: the weights, the card, their common stem, or the folder of a run of one seed (whose
             best policy is taken).
-        observation_space: of one row; None makes the card's environment to ask it.
+        observation_space: of one row, or of one agent where some share the policy; None makes
+            the card's environment to ask it.
         action_space: likewise.
 
     Raises:
@@ -399,6 +442,7 @@ def load_policy(
         observation_space,
         action_space,
         normalization=card.normalization,
+        seats=card.seats,
         name=str(card.about.get("name", card_path.stem)),
     )
     _fill(policy, data, weights)
@@ -433,7 +477,26 @@ def _pair(path: str | Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
-def _spaces_of(card: Card, path: Path) -> _Spaces:
+def acting_spaces(system: System[Any, Any], seats: int | None) -> Spaces:
+    """The spaces in which a policy acts: of the system, or of one agent where some share it.
+
+    Args:
+        system: the policy's environment.
+        seats: of the card.
+
+    Raises:
+        PolicyError: the system has not exactly this many agents of one kind.
+    """
+    if seats is None:
+        return Spaces(system.observation_space, system.action_space)
+    groups = getattr(system, "groups", ())
+    if [g.seats for g in groups] != [seats]:
+        kinds = ", ".join(f"{g.seats} {g.name}" for g in groups) or "no game"
+        raise PolicyError(f"policy of {seats} agents of one kind; {type(system).__name__}: {kinds}")
+    return Spaces(groups[0].observation_space, groups[0].action_space)
+
+
+def _spaces_of(card: Card, path: Path) -> Spaces:
     import sixgym  # noqa: F401 - registers the environments
     from sixgym.envs.core.make import make_system
     from sixgym.envs.core.registry import entry
@@ -443,7 +506,7 @@ def _spaces_of(card: Card, path: Path) -> _Spaces:
         system = make_system(entry(card.env).system, **kwargs)
     except (SixgymError, TypeError) as error:
         raise PolicyError(f"{path}: its environment cannot be made: {error}") from None
-    return _Spaces(system.observation_space, system.action_space)
+    return acting_spaces(system, card.seats)
 
 
 def _fill(policy: NeuralPolicy, data: bytes, where: Path) -> None:

@@ -46,6 +46,7 @@ IDENTITY = (
     "env_kwargs",
     "algorithm",
     "policy",
+    "shared",
     "hyperparameters",
     "num_envs",
     "total_steps",
@@ -208,16 +209,22 @@ def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
 
     Raises:
         ConfigError: observations that are no Box cannot be normalised.
+        OptionsError: a policy is to be shared and the environment is not a game of one group.
     """
     from stable_baselines3.common.vec_env import VecNormalize
 
+    from sixgym.envs.core.multiagent_sb3 import make_multiagent_vec_env
     from sixgym.envs.core.sb3_view import make_vec_env
 
     kwargs: dict[str, Any] = {"preset": config.preset, **config.env_kwargs}
     rows = config.num_envs if rows is None else rows
-    env: VecEnv = make_vec_env(
-        config.env, rows, world="train", finite_horizon=config.finite_horizon, **kwargs
-    )
+    env: VecEnv
+    if config.shared:
+        env = make_multiagent_vec_env(config.env, rows, world="train", **kwargs)
+    else:
+        env = make_vec_env(
+            config.env, rows, world="train", finite_horizon=config.finite_horizon, **kwargs
+        )
     wanted = config.normalize
     space = env.observation_space
     parts = getattr(space, "spaces", {"": space}).values()

@@ -198,11 +198,10 @@ def _trained(id: str, name: str | None, source: str, paths: list[Path]) -> Playe
 
 def _member(card: Card, path: Path) -> Member:
     def make(system: System[Any, Any]) -> Policy:
-        from sixgym.agents.policies import load_policy
+        from sixgym.agents.policies import acting_spaces, load_policy
 
-        return load_policy(
-            path, observation_space=system.observation_space, action_space=system.action_space
-        )
+        seen, moved = acting_spaces(system, card.seats)
+        return load_policy(path, observation_space=seen, action_space=moved)
 
     seed, config = card.about.get("seed"), card.about.get("config")
     steps = config.get("total_steps") if isinstance(config, dict) else None

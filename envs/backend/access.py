@@ -220,26 +220,26 @@ def capped_walk(target_sinr: Tensor, cap: Tensor) -> tuple[Tensor, Tensor]:
     all over the noise power. The least work for a step that is run often.
 
     Args:
-        target_sinr: (rows, users, ...) required SINRs in decoding order, >= 0.
-        cap: (rows, users, ...) largest received powers over the noise, > 0; may have further axes,
-            one walk for each of several caps.
+        target_sinr: (..., users) required SINRs in decoding order, >= 0.
+        cap: (..., users) largest received powers over the noise, > 0; may have further axes in
+            front, one walk for each of several caps.
 
     Returns:
         Received powers Q and interference I, over the noise, shape of ``cap``.
     """
     received, interference = _walk(target_sinr, cap)
     interference.append(torch.ones_like(received[-1]))
-    return torch.stack(received, 1), torch.stack(interference, 1)
+    return torch.stack(received, -1), torch.stack(interference, -1)
 
 
 def capped_received(target_sinr: Tensor, cap: Tensor) -> Tensor:
     """The received powers of :func:`capped_walk` alone."""
-    return torch.stack(_walk(target_sinr, cap)[0], 1)
+    return torch.stack(_walk(target_sinr, cap)[0], -1)
 
 
 def _walk(target_sinr: Tensor, cap: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Received powers in decoding order, and the interference of all but the user decoded last."""
-    targets, caps = target_sinr.unbind(1), cap.unbind(1)
+    targets, caps = target_sinr.unbind(-1), cap.unbind(-1)
     received = [torch.minimum(targets[-1], caps[-1])]
     interference: list[Tensor] = []
     for target, most in zip(targets[-2::-1], caps[-2::-1], strict=True):

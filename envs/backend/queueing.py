@@ -89,13 +89,28 @@ def data_buffer_step(
     Raises:
         ValueError: if ``capacity_bits`` is negative.
     """
+    return serve_buffer(queue_bits + new_bits, raw_bits + new_raw_bits, service_bits, capacity_bits)
+
+
+def serve_buffer(
+    offered_bits: Tensor, offered_raw_bits: Tensor, service_bits: Tensor, capacity_bits: float
+) -> DataBufferStep:
+    """:func:`data_buffer_step` where what is held and what joins are one sum already.
+
+    Args:
+        offered_bits: (...) semantic bits before the service, >= 0.
+        offered_raw_bits: (...) their raw equivalent, >= 0.
+        service_bits: (...) bits that can be sent in the slot, >= 0.
+        capacity_bits: semantic bits that can be held over, >= 0; ``math.inf`` for no limit.
+
+    Raises:
+        ValueError: if ``capacity_bits`` is negative.
+    """
     if not capacity_bits >= 0.0:
         raise ValueError(f"capacity_bits = {capacity_bits}, must be >= 0")
-    offered = queue_bits + new_bits
-    offered_raw = raw_bits + new_raw_bits
-    sent = torch.minimum(offered, service_bits)
-    delivered = offered_raw * _share(sent, offered)
-    left, left_raw = offered - sent, offered_raw - delivered
+    sent = torch.minimum(offered_bits, service_bits)
+    delivered = offered_raw_bits * _share(sent, offered_bits)
+    left, left_raw = offered_bits - sent, offered_raw_bits - delivered
     kept = left.clamp_max(capacity_bits)
     kept_raw = left_raw * _share(kept, left)
     return DataBufferStep(kept, kept_raw, sent, delivered, left - kept, left_raw - kept_raw)

@@ -211,7 +211,9 @@ def single_antenna_gain(model: Model, links: Tensor, surface: Tensor) -> Tensor:
     """True gains over the noise, (..., rows, users), of links (..., rows, 2, links)."""
     direct, ris_ap, user_ris = flat_hops(model, links)
     paths = _shape(user_ris, model.users, model.elements)
-    return gain_of(effective_channel_of_hops_single(direct, paths, ris_ap, reflection(surface)))
+    h = effective_channel_of_hops_single(direct, paths, ris_ap, reflection(surface))
+    # Over the tiny gain: never 0, so that it may stand below a fraction or in a logarithm.
+    return torch.addcmul(torch.addcmul(model.tiny_gain, h.re, h.re), h.im, h.im)
 
 
 def aligned_amplitude(model: Model, links: Tensor) -> Tensor:

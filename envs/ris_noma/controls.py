@@ -15,13 +15,13 @@ from sixgym.envs.backend.access import decode_position
 from sixgym.envs.backend.ris import quantise_phase
 from sixgym.envs.ris_noma.model import Model
 from sixgym.envs.ris_noma.state import (
-    BUCKETS,
     EXTRACTION,
     ORDER,
     QUEUE,
     SURFACE,
     Controls,
     State,
+    Traffic,
 )
 
 
@@ -37,13 +37,16 @@ def surface_of(model: Model, phase: Tensor) -> Tensor:
     return torch.stack([torch.cos(phase), torch.sin(phase)], 1)
 
 
-def decode_action(model: Model, state: State, action: Tensor) -> Controls:
+def decode_action(
+    model: Model, state: State, action: Tensor, traffic: Traffic | None = None
+) -> Controls:
     """Controls of a hybrid action.
 
     Args:
         model: the constants.
         state: gives the backlog between whose limits the volumes lie.
         action: (rows, 3 users + elements) in [-1, 1].
+        traffic: of the state, where it is at hand.
 
     Returns:
         ``x = b_0 + (a+1)/2 (sum b - b_0)``, ``rho = rho_min + (1-rho_min) (a+1)/2``,
@@ -52,10 +55,10 @@ def decode_action(model: Model, state: State, action: Tensor) -> Controls:
     users, elements = model.users, model.elements
     scaled = torch.addcmul(model.action_offset, action, model.action_scale)
     share, factor, phase, rank = scaled.split_with_sizes([users, users, elements, users], -1)
-    due = state.users[..., BUCKETS:].cumsum(-1)
+    held = state.traffic if traffic is None else traffic
     return Controls(
         # lerp gives its end points exactly: at +1 all of the backlog, and rho = 1 costs no cycles.
-        volume_bits=torch.lerp(due[..., 0], due[..., -1], share),
+        volume_bits=torch.lerp(held.buckets[0], held.all_bits, share),
         rho=torch.lerp(model.least_rho, model.one, factor),
         surface=surface_of(model, phase),
         order=torch.argsort(rank, dim=-1, stable=True),

@@ -17,6 +17,9 @@ from sixgym.envs.backend.fading import (
 )
 from sixgym.envs.ris_noma.params import RisNomaBaseParams, RisNomaSelectParams
 
+TINY = 1e-30
+"""Gains are at least this, so that logarithms are finite in float32."""
+
 
 class Model:
     """The constants of the model: parameters turned into what the equations use.
@@ -64,17 +67,19 @@ class Model:
         p = params
         self.one = self.constant(1.0)
         self.zero = self.constant(0.0)
+        self.tiny_gain = self.constant(TINY)
         self.nats_per_bit = self.constant(self.beta)
         self.bits_per_nat = self.constant(1.0 / self.beta)
         self.power_cap_w = self.constant(p.max_power_w)
-        self.amplifier_s = self.constant(self.transmit_s / p.amplifier_efficiency)
+        self.amplifier_s = self.transmit_s / p.amplifier_efficiency
+        """Energy drawn in a slot per watt on the air, s."""
         self.volume_budget = self.constant(self.cycle_budget / p.cycles_per_bit)
         """Raw bits that can be extracted in a slot at a workload of 1."""
         if p.cpu_law == "linear":
             price = p.energy_per_cycle_j * p.cycles_per_bit
         else:
             price = p.cycles_per_bit * (p.switched_capacitance / self.compute_s**2) ** (1.0 / 3.0)
-        self.compute_price = self.constant(price)
+        self.compute_price = price
         """Times x phi: the compute energy (linear law), or its cube root (dvfs)."""
         self.static_energy_j = self.constant(self.static_j)
         self.least_rho = self.constant(p.rho_min)

@@ -25,7 +25,7 @@ from sixgym.envs.backend.ris import (
     effective_channel_of_hops,
 )
 from sixgym.envs.ris_noma.channel import Air, estimate, hops, mean_gains, reflection
-from sixgym.envs.ris_noma.model import Model
+from sixgym.envs.ris_noma.model import TINY, Model
 from sixgym.envs.ris_noma.optimisers import double_precision
 from sixgym.envs.ris_noma.physics import (
     as_channel,
@@ -35,7 +35,7 @@ from sixgym.envs.ris_noma.physics import (
     load_of,
     needed_power,
 )
-from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RAW, RHO, VOLUME, State
+from sixgym.envs.ris_noma.state import State
 
 LIMIT = 10.0
 """All observations are clipped to plus and minus this."""
@@ -44,10 +44,10 @@ ENERGY_UNIT_J = 1e-3
 """Energies are seen as log10(1 + E / 1 mJ)."""
 POWER_FLOOR = 1e-3
 """Powers are seen as log10(p / p_max + 1e-3)."""
-TINY = 1e-30
-"""Gains are at least this, so that logarithms are finite in float32."""
 HUGE = 1e14
 """Uncapped powers are at most this times the cap: beyond the clip, and finite in float32."""
+EFFORT = 9
+"""Place of the power among the features of a user."""
 USER_FEATURES = 11
 """Features of a user besides its buckets."""
 GLOBAL_FEATURES = 5
@@ -73,12 +73,15 @@ class Observer:
     def __init__(self, model: Model) -> None:
         self.model = model
         p = model.params
+        # At fixed power the effort is a share of the phase, not a power.
+        self.effort_unit = 1.0 if model.fixed_power else p.max_power_w
         bits, places = 1.0 / p.max_task_bits, 1.0 / max(model.users - 1, 1)
         decade = 1.0 / LN10
         weights = [0.5 * decade, decade, bits, bits, bits, 1.0, bits, places, places]
         weights += [decade, decade, *[bits] * model.window]
         shared = [0.1, 0.1, 0.1, decade, 1.0 / p.horizon_slots]
         offsets = [-1.0] + [0.0] * (len(weights) - 1)
+        offsets[EFFORT] = -math.log10(self.effort_unit)
         links = 0
         if p.observation == "full":
             links = 2 * model.users * model.antennas * (1 + model.elements)
@@ -95,13 +98,10 @@ class Observer:
         slots = torch.arange(1, model.window + 1, dtype=model.dtype, device=model.device)
         self.per_slot = slots.reciprocal()
         self.places = torch.arange(model.users, dtype=model.dtype, device=model.device)
-        self.power_floor = model.constant(POWER_FLOOR)
-        self.per_energy_unit = model.constant(1.0 / ENERGY_UNIT_J)
+        self.effort_floor = model.constant(POWER_FLOOR * self.effort_unit)
         self.static_energy = model.constant(model.static_j / ENERGY_UNIT_J)
-        self.per_cap = model.constant(1.0 / p.max_power_w)
-        self.caps = p.max_power_w * torch.tensor(
-            [1.0, HUGE], dtype=model.dtype, device=model.device
-        )
+        caps = torch.tensor([1.0, HUGE], dtype=model.dtype, device=model.device)
+        self.caps = p.max_power_w * caps[:, None, None]
         self.space = spaces.Box(-LIMIT, LIMIT, (size,), np.float32)
 
     def _constant(self, values: list[float]) -> Tensor:
@@ -109,38 +109,38 @@ class Observer:
 
     def __call__(self, state: State) -> Tensor:
         """(rows, features) float32 in the observation space."""
-        model, users = self.model, state.users
-        rho, queue, backlog = users[..., RHO], users[..., QUEUE], users[..., BUCKETS:]
+        model, held = self.model, state.traffic
         air, gain, aligned = self._air(state)
-        load = load_of(model, rho)
-        due = backlog.cumsum(-1)
-        available = (due * self.per_slot).amax(-1)
-        wish = available if model.follows_backlog else users[..., VOLUME]
-        planned = limited_volume(model, due, wish, load)
-        bits = torch.addcmul(queue, rho, planned)
-        compute = compute_energy(model, planned, load)
-        effort, transmit = self._transmission(state, air, bits)
+        load = load_of(model, held.rho)
+        available = (held.due_bits * self.per_slot).amax(-1)
+        wish = available if model.follows_backlog else held.volume_bits
+        planned = limited_volume(model, held.buckets[0], held.all_bits, wish, load)
+        bits = torch.addcmul(held.queue_bits, held.rho, planned)
+        compute = compute_energy(model, planned, load, ENERGY_UNIT_J)
+        effort, on_air, unit = self._transmission(state, air, bits)
         order = state.order
-        place = torch.empty_like(gain).scatter(-1, order, self.places.expand(order.shape))
+        place = gain.scatter(-1, order, self.places.expand(order.shape))
         rank = (gain.unsqueeze(-2) > gain.unsqueeze(-1)).sum(-1, dtype=gain.dtype)
         log_gain = torch.log(gain)
         columns = [
-            log_gain.unsqueeze(-1),
-            torch.sub(log_gain, torch.log(aligned), alpha=2.0).unsqueeze(-1),
-            available.unsqueeze(-1),
-            planned.unsqueeze(-1),
-            users[..., :RAW],  # held volume, held factor, queue
-            place.unsqueeze(-1),
-            rank.unsqueeze(-1),
-            torch.log(effort + self.power_floor).unsqueeze(-1),
-            torch.log1p(compute * self.per_energy_unit).unsqueeze(-1),
-            backlog,
+            log_gain,
+            torch.sub(log_gain, torch.log(aligned), alpha=2.0),
+            available,
+            planned,
+            held.volume_bits,
+            held.rho,
+            held.queue_bits,
+            place,
+            rank,
+            torch.log(effort + self.effort_floor),
+            torch.log1p(compute),
+            *held.buckets,
         ]
         # Summed over all users, so that it does not matter that one part is in decoding order.
-        energy = (compute + transmit).sum(-1, keepdim=True)
-        energy = torch.log1p(torch.add(self.static_energy, energy, alpha=1.0 / ENERGY_UNIT_J))
-        clock = state.clock
-        parts = [torch.cat(columns, -1).flatten(1), clock[:, :3], energy, clock[:, 3:]]
+        energy = torch.add(compute, on_air, alpha=unit / ENERGY_UNIT_J).sum(-1, keepdim=True)
+        ages, slot = state.clock.split_with_sizes([3, 1], -1)
+        features = torch.stack(columns, -1).flatten(1)
+        parts = [features, ages, torch.log1p(self.static_energy + energy), slot]
         if model.params.observation == "full":
             parts += self._links(state)
         seen = torch.addcmul(self.offset, torch.cat(parts, -1), self.weight)
@@ -150,8 +150,7 @@ class Observer:
         """The air, its gains, and amplitudes of surfaces aligned to each user alone."""
         model = self.model
         if model.hears_gains:
-            gain = state.gain.clamp_min(TINY)
-            return gain, gain, state.aligned
+            return state.gain, state.gain, state.aligned
         surface = reflection(state.surface)
         if model.error_links:
             seen = estimate(model, state.links)
@@ -164,10 +163,12 @@ class Observer:
         gain = norm2(channel).clamp_min(TINY)
         return gain if model.antennas == 1 else channel, gain, bound.sqrt()
 
-    def _transmission(self, state: State, air: Air, bits: Tensor) -> tuple[Tensor, Tensor]:
-        """Uncapped power over the cap (or share of the phase), and E_tx, (rows, users).
+    def _transmission(self, state: State, air: Air, bits: Tensor) -> tuple[Tensor, Tensor, float]:
+        """What the planned demand takes.
 
-        The energies may be in decoding order.
+        Returns:
+            (rows, users) uncapped power, W, or at fixed power the share of the phase; (rows, users)
+            the cost of transmitting, of some order; a float, the energy of a unit of that, J.
         """
         model, p = self.model, self.model.params
         if isinstance(air, Tensor) and not model.fixed_power:
@@ -177,23 +178,21 @@ class Observer:
             rate = fixed_power_rate(model, channel, bits, state.order)
             share = bits / (rate * model.transmit_s).clamp_min(TINY)
             on_air = time_on_air(bits, rate, model.transmit_s)
-            return share, on_air * (p.fixed_power_w / p.amplifier_efficiency)
+            return share, on_air, p.fixed_power_w / p.amplifier_efficiency
         power = needed_power(model, channel, bits, state.order, p.max_power_w).power_w
         wide = needed_power(model, double_precision(channel), bits.double(), state.order, math.inf)
-        ratio = (wide.power_w / p.max_power_w).clamp_max(HUGE).to(bits.dtype)
-        return ratio, power * (model.transmit_s / p.amplifier_efficiency)
+        return wide.power_w.clamp_max(HUGE * p.max_power_w).to(bits.dtype), power, model.amplifier_s
 
     def _single_antenna_transmission(
         self, order: Tensor, gain: Tensor, bits: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, float]:
         """Two walks at once: one with the cap, one with a cap far beyond the observation's clip."""
         model = self.model
-        quality = gain.gather(-1, order).unsqueeze(-1)
-        target = torch.expm1(bits.gather(-1, order) * model.nats_per_bit).unsqueeze(-1)
+        quality = gain.gather(-1, order)
+        target = torch.expm1(bits.gather(-1, order) * model.nats_per_bit)
         received = capped_received(target, quality * self.caps)
-        power, wide = (received / quality).unbind(-1)
-        ratio = torch.empty_like(wide).scatter(-1, order, wide * self.per_cap)
-        return ratio, power * model.amplifier_s
+        power, wide = (received / quality).unbind(0)
+        return wide.scatter(-1, order, wide), power, model.amplifier_s
 
     def _links(self, state: State) -> list[Tensor]:
         """Re and im of direct, then of cascaded links, over their root mean square."""

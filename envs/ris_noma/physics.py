@@ -25,10 +25,10 @@ from sixgym.envs.backend.access import (
 )
 from sixgym.envs.backend.complex import Complex, norm2
 from sixgym.envs.backend.compute import similarity_exponential, workload
-from sixgym.envs.backend.queueing import data_buffer_step, optimal_available, serve_buckets
+from sixgym.envs.backend.queueing import optimal_available, serve_buckets, serve_buffer
 from sixgym.envs.ris_noma.channel import Air
 from sixgym.envs.ris_noma.model import Model
-from sixgym.envs.ris_noma.state import BUCKETS, QUEUE, RAW, Controls, State
+from sixgym.envs.ris_noma.state import Controls, State, Traffic
 
 MAX_NATS = 60.0
 """Demands are capped here inside exponentials: far beyond any power, and finite in float32."""
@@ -55,39 +55,45 @@ def applied_volume(model: Model, backlog_bits: Tensor, wish_bits: Tensor, load: 
         load: (rows, users) cycles per bit over c, `load_of` the factor.
     """
     wish = optimal_available(backlog_bits) if model.follows_backlog else wish_bits
-    return limited_volume(model, backlog_bits.cumsum(-1), wish, load)
+    return limited_volume(model, backlog_bits[..., 0], backlog_bits.sum(-1), wish, load)
 
 
-def limited_volume(model: Model, due_bits: Tensor, wish_bits: Tensor, load: Tensor) -> Tensor:
-    """As `applied_volume`, from the sums of the backlog.
+def limited_volume(
+    model: Model, due_bits: Tensor, all_bits: Tensor, wish_bits: Tensor, load: Tensor
+) -> Tensor:
+    """As `applied_volume`, from what is due now and all of the backlog; all (rows, users)."""
+    most = torch.minimum(all_bits, model.volume_budget / load)
+    return wish_bits.clamp(due_bits, most)
+
+
+def compute_energy(model: Model, volume_bits: Tensor, load: Tensor, unit_j: float = 1.0) -> Tensor:
+    """Energy of extracting x bits at load phi: ``kappa (c x phi)^3 / t^2`` or ``e0 c x phi``.
 
     Args:
         model: the constants.
-        due_bits: (rows, users, window) bits with at most so many slots left to live.
-        wish_bits: (rows, users).
-        load: (rows, users).
+        volume_bits: x.
+        load: `load_of` the factor.
+        unit_j: unit of the result, J.
     """
-    most = torch.minimum(due_bits[..., -1], model.volume_budget / load)
-    return torch.minimum(torch.maximum(wish_bits, due_bits[..., 0]), most)
-
-
-def compute_energy(model: Model, volume_bits: Tensor, load: Tensor) -> Tensor:
-    """Energy of extracting x bits at load phi, J: ``kappa (c x phi)^3 / t^2`` or ``e0 c x phi``."""
-    spent = volume_bits * load * model.compute_price.to(load.dtype)
-    return spent if model.params.cpu_law == "linear" else spent**3
+    # addcmul: a product of three factors in one kernel.
+    if model.params.cpu_law == "linear":
+        return torch.addcmul(model.zero, volume_bits, load, value=model.compute_price / unit_j)
+    price = model.compute_price * unit_j ** (-1.0 / 3.0)
+    return torch.addcmul(model.zero, volume_bits, load, value=price) ** 3
 
 
 # ------------------------------------------------------------------------------------------- access
 
 
 class Transmission(NamedTuple):
-    """What the transmit phase does; all (rows, users) in user order."""
+    """What the transmit phase does; (rows, users) in user order unless said otherwise."""
 
     power_w: Tensor
     """While on the air."""
     service_bits: Tensor
-    """Semantic bits that get through; the offered ones where the power suffices."""
+    """Semantic bits that get through; the offered ones, or more, where the power suffices."""
     energy_j: Tensor
+    """Of some order: only the sum over the users counts."""
 
 
 def target_sinr(model: Model, bits: Tensor) -> Tensor:
@@ -118,7 +124,9 @@ def fixed_power_rate(model: Model, channel: Complex, bits: Tensor, order: Tensor
     return shannon_rate(sinr, model.params.bandwidth_hz)
 
 
-def transmit(model: Model, air: Air, offered_bits: Tensor, order: Tensor) -> Transmission:
+def transmit(
+    model: Model, air: Air, offered_bits: Tensor, order: Tensor, powers: bool = True
+) -> Transmission:
     """The transmit phase under the model's `tx_mode`.
 
     Args:
@@ -126,10 +134,11 @@ def transmit(model: Model, air: Air, offered_bits: Tensor, order: Tensor) -> Tra
         air: gains (..., users), or channels (..., users, antennas).
         offered_bits: (..., users) semantic bits to send.
         order: (..., users) int64.
+        powers: whether ``power_w`` is wanted; it may be empty otherwise.
     """
     p = model.params
     if p.tx_mode == "min_power" and isinstance(air, Tensor):
-        return _least_power(model, air, offered_bits, order)
+        return _least_power(model, air, offered_bits, order, powers)
     channel = air if isinstance(air, Complex) else as_channel(air)
     if model.fixed_power:
         rate = fixed_power_rate(model, channel, offered_bits, order)
@@ -157,22 +166,26 @@ def as_channel(gain: Tensor) -> Complex:
     return Complex(amplitude, torch.zeros_like(amplitude))
 
 
-def _least_power(model: Model, gain: Tensor, offered_bits: Tensor, order: Tensor) -> Transmission:
+def _least_power(
+    model: Model, gain: Tensor, offered_bits: Tensor, order: Tensor, powers: bool
+) -> Transmission:
     """The walk of section "least power" for one antenna, worked in decoding order throughout.
 
-    ``p_i = min(P_max, (e^{y_i} - 1) I_i / g_i)``; a capped user gets ``ln(1 + p g / I) / beta``
-    bits through, the others all of theirs.
+    ``p_i = min(P_max, (e^{y_i} - 1) I_i / g_i)``; up to ``ln(1 + P_max g / I) / beta`` bits get
+    through, which is more than are offered where the power is below the cap.
     """
     offered = offered_bits.gather(-1, order)
-    quality = gain.gather(-1, order).clamp_min(1e-30)
+    quality = gain.gather(-1, order)
     cap = quality * model.power_cap_w
     received, interference = capped_walk(torch.expm1(offered * model.nats_per_bit), cap)
-    reached = torch.log1p(received / interference) * model.bits_per_nat
-    service = torch.where(received < cap, offered, reached)
-    power = torch.minimum(received / quality, model.power_cap_w)
-    empty = torch.empty_like(power)
-    power = empty.scatter(-1, order, power)
-    return Transmission(power, empty.scatter(-1, order, service), power * model.amplifier_s)
+    service = torch.log1p(cap / interference) * model.bits_per_nat
+    energy = torch.addcdiv(model.zero, received, quality, value=model.amplifier_s)
+    power = energy[..., :0]
+    if powers:
+        power = torch.minimum(received / quality, model.power_cap_w)
+        power = power.scatter(-1, order, power)
+    # Every place is written, so what the scatter starts from does not matter.
+    return Transmission(power, service.scatter(-1, order, service), energy)
 
 
 # --------------------------------------------------------------------------------------------- slot
@@ -184,7 +197,9 @@ class Slot(NamedTuple):
     volume_bits: Tensor
     """x, really extracted."""
     power_w: Tensor
+    """(rows, 0) where it was not asked for."""
     transmit_j: Tensor
+    """Of some order: only the sum over the users counts."""
     compute_j: Tensor
     delivered_bits: Tensor
     """Raw equivalent of what was sent."""
@@ -198,7 +213,14 @@ class Slot(NamedTuple):
     """(rows, users, window) after extraction, before the clock moves; bucket 0 has expired."""
 
 
-def serve(model: Model, state: State, controls: Controls, air: Air) -> Slot:
+def serve(
+    model: Model,
+    state: State,
+    controls: Controls,
+    air: Air,
+    traffic: Traffic | None = None,
+    powers: bool = True,
+) -> Slot:
     """Extraction, transmission and queues of one slot.
 
     Args:
@@ -206,19 +228,20 @@ def serve(model: Model, state: State, controls: Controls, air: Air) -> Slot:
         state: gives the queues and the backlog; its held controls play no part.
         controls: those of this slot.
         air: gains (rows, users) or channels (rows, users, antennas), over the noise.
+        traffic: of the state, where it is at hand.
+        powers: whether the slot's ``power_w`` is wanted; it may be empty otherwise.
     """
-    rho, users = controls.rho, state.users
-    queue, raw, backlog = users[..., QUEUE], users[..., RAW], users[..., BUCKETS:]
+    rho = controls.rho
+    held = state.traffic if traffic is None else traffic
+    backlog = held.backlog_bits
     load = load_of(model, rho)
-    due = backlog.cumsum(-1)
     wish = optimal_available(backlog) if model.follows_backlog else controls.volume_bits
-    volume = limited_volume(model, due, wish, load)
-    extracted = rho * volume
-    sent = transmit(model, air, queue + extracted, controls.order)
-    buffer = data_buffer_step(
-        queue, raw, extracted, volume, sent.service_bits, model.params.queue_limit_bits
-    )
-    left = serve_buckets(backlog, volume, due)
+    volume = limited_volume(model, held.buckets[0], held.all_bits, wish, load)
+    offered = torch.addcmul(held.queue_bits, rho, volume)
+    sent = transmit(model, air, offered, controls.order, powers)
+    limit = model.params.queue_limit_bits
+    buffer = serve_buffer(offered, held.raw_bits + volume, sent.service_bits, limit)
+    left = serve_buckets(backlog, volume, held.due_bits)
     delivered = buffer.delivered_raw_bits
     weighted = model.params.quality_weighted
     return Slot(
@@ -244,5 +267,4 @@ def next_users(controls: Controls, slot: Slot, arrivals: Tensor) -> Tensor:
         arrivals: (rows, users) raw bits.
     """
     columns = [controls.volume_bits, controls.rho, slot.queue_bits, slot.raw_bits]
-    parts = [column.unsqueeze(-1) for column in columns]
-    return torch.cat([*parts, slot.backlog_bits[..., 1:], arrivals.unsqueeze(-1)], -1)
+    return torch.stack([*columns, *slot.backlog_bits.unbind(-1)[1:], arrivals], -1)

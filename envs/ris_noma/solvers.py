@@ -29,7 +29,7 @@ from sixgym.envs.backend.queueing import optimal_available
 from sixgym.envs.backend.ris import effective_channel
 from sixgym.envs.ris_noma.channel import estimate, reflection
 from sixgym.envs.ris_noma.controls import with_controls
-from sixgym.envs.ris_noma.model import Model
+from sixgym.envs.ris_noma.model import TINY, Model
 from sixgym.envs.ris_noma.optimisers import (
     MAX_SEARCHED_USERS,
     optimal_factor,
@@ -130,7 +130,7 @@ def preview(model: Model, state: State) -> tuple[State, Slot]:
         The state after it (channel, ages and clock unchanged) and what the slot did.
     """
     channel = _estimated_channel(model, state)
-    air = norm2(channel) if model.antennas == 1 else channel
+    air = norm2(channel).clamp_min(TINY) if model.antennas == 1 else channel
     controls = state.controls
     slot = serve(model, state, controls, air)
     users = next_users(controls, slot, torch.zeros_like(slot.queue_bits))

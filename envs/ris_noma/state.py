@@ -32,6 +32,25 @@ class Controls(NamedTuple):
     """(rows, users) int64: order[:, i] is the user decoded i-th."""
 
 
+class Traffic(NamedTuple):
+    """The users' columns of a state, and the sums of their backlog; (rows, users) each."""
+
+    volume_bits: Tensor
+    """Held."""
+    rho: Tensor
+    """Held."""
+    queue_bits: Tensor
+    raw_bits: Tensor
+    buckets: tuple[Tensor, ...]
+    """The backlog by slots left to live; the first must go now."""
+    backlog_bits: Tensor
+    """(rows, users, window) the same."""
+    due_bits: Tensor
+    """(rows, users, window) bits with at most so many slots left to live."""
+    all_bits: Tensor
+    """The whole backlog."""
+
+
 class State(NamedTuple):
     """State of a batch of rows of RIS-NOMA."""
 
@@ -62,6 +81,14 @@ class State(NamedTuple):
     columns where the observation works on estimates or on several antennas."""
     aligned: Tensor
     """As ``gain``: the amplitude that a surface aligned to this user alone would give."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """All that `users` holds, taken apart at once."""
+        volume, rho, queue, raw, *buckets = self.users.unbind(-1)
+        backlog = self.users[..., BUCKETS:]
+        due = backlog.cumsum(-1)
+        return Traffic(volume, rho, queue, raw, tuple(buckets), backlog, due, due[..., -1])
 
     @property
     def volume_bits(self) -> Tensor:

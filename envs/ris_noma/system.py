@@ -47,6 +47,7 @@ from sixgym.envs.ris_noma.state import (
     USEFUL,
     Controls,
     State,
+    Traffic,
 )
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ class RisNomaBase(System[P, State]):
         noise: Draws,
         ops: Tensor | None,
         block: Tensor | None = None,
+        traffic: Traffic | None = None,
     ) -> tuple[State, Step]:
         """One slot.
 
@@ -234,8 +236,9 @@ class RisNomaBase(System[P, State]):
             noise: the step's draws.
             ops: (rows,) nominal operations of the optimisers; None is none.
             block: (rows,) what was set, for the diagnostics; None is everything.
+            traffic: of the state, where it is at hand.
         """
-        model = self.model
+        model, powers = self.model, self.info_level > 0
         links = evolve_links(model, state, self._innovation(noise))
         gain, aligned = state.gain, state.aligned
         if model.hears_gains:
@@ -243,9 +246,9 @@ class RisNomaBase(System[P, State]):
             both = torch.stack([state.links, links])
             air, gain = single_antenna_gain(model, both, controls.surface).unbind(0)
             aligned = aligned_amplitude(model, links)
-            slot = serve(model, state, controls, air)
         else:
-            slot = serve(model, state, controls, true_air(model, state.links, controls.surface))
+            air = true_air(model, state.links, controls.surface)
+        slot = serve(model, state, controls, air, traffic, powers)
         arrivals = self._arrivals(noise)
         sums = self._sums(slot, arrivals)
         reward, scalars = self._account(sums, ops)
@@ -309,21 +312,22 @@ class RisNomaBase(System[P, State]):
         """
         mixed = torch.addmm(self._constants, sums, self._slopes)
         scalars = mixed.detach()[:, :-1]  # of the metrics no gradient is wanted
-        ratio = sums[:, USEFUL] / scalars[:, ENERGY].clamp_min(TINY_J)
-        scalars[:, SLOT_EE].copy_(ratio)
+        reward = mixed[:, -1]
+        efficiency = scalars[:, SLOT_EE]  # up to here the energy
+        if self.params.reward == "slot_ee":
+            ratio = sums[:, USEFUL] / efficiency.clone()
+            reward = torch.add(reward, ratio, alpha=SLOT_EE_SCALE)
+        efficiency.copy_(scalars[:, USEFUL] / efficiency)
         if ops is not None:
             scalars[:, -1].copy_(ops)
-        reward = mixed[:, -1]
-        if self.params.reward == "slot_ee":
-            reward = torch.add(reward, ratio, alpha=SLOT_EE_SCALE)
         return reward, scalars
 
     def _mix(self) -> tuple[Tensor, Tensor]:
         """The level-0 metrics, then the reward, as linear functions of `_sums`.
 
         Returns:
-            Constants (11,) and slopes (6, 11). The columns of the slot's efficiency and of the
-            operations are filled in by `_account`.
+            Constants (11,) and slopes (6, 11). The column of the slot's efficiency is its
+            denominator, the energy and a trifle; `_account` divides, and fills in the operations.
         """
         p, model = self.params, self.model
         names = [m.name for m in self.metrics if m.level == 0]
@@ -331,8 +335,10 @@ class RisNomaBase(System[P, State]):
         constants = slopes.new_zeros(len(names) + 1)
         for row, name in enumerate(SUMMED):
             slopes[row, names.index(name)] = 1.0
-        slopes[[TRANSMIT, COMPUTE], ENERGY] = 1.0
+        for column in (ENERGY, SLOT_EE):
+            slopes[[TRANSMIT, COMPUTE], column] = 1.0
         constants[[names.index("energy_static_j"), ENERGY]] = model.static_j
+        constants[SLOT_EE] = model.static_j + TINY_J
         slopes[DROPPED, -1] = -p.drop_weight / model.mean_bits
         if p.reward != "slot_ee":
             slopes[USEFUL, -1] = 1.0 / model.mean_bits
@@ -400,10 +406,11 @@ class RisNoma(RisNomaBase[RisNomaParams]):
         """One slot under the action's controls."""
         if not self._by_block:
             assert isinstance(action, Tensor)
-            controls = decode_action(self.model, state, action)
+            traffic = state.traffic
+            controls = decode_action(self.model, state, action, traffic)
             # Everything was set: the ages are 0 and only the slot goes on.
             clock = torch.addcmul(self._tick, state.clock, self._tick)
-            return self._slot(state, controls, clock, noise, None)
+            return self._slot(state, controls, clock, noise, None, traffic=traffic)
         assert isinstance(action, dict)
         block = action["block"]
         new = decode_action(self.model, state, action["controls"])

@@ -3,7 +3,8 @@
 Run with ``make bench`` or ``python benchmarks/speed.py --quick``. One thread; CPU time of this
 process; whole steps with observations, infos and resets; random actions made beforehand;
 compilation timed apart. A vector step counts its real transitions only: the call in which a row is
-restarted (NextStep autoreset) costs time and counts nothing, as in Gymnasium's own benchmark.
+restarted (NextStep autoreset) costs time and counts nothing, as in Gymnasium's own benchmark. A
+game is stepped by its central view: a step is one of all its agents together.
 
 What shares the processor slows a process down even by CPU time, so everything that is compared is
 measured in turns, a fraction of a second each, and a figure is the best turn.
@@ -146,7 +147,11 @@ def prepare(id: str, rows: int, mode: str) -> tuple[Block, float]:
 
 
 def calls_of(id: str, rows: int) -> int:
-    """Calls in a block: whole episodes with their restart, so that each block pays for resets."""
+    """Calls in a block: whole episodes with their restart, so that each block pays for resets.
+
+    Where only the system ends an episode (CartPole's random play, or thousands of steps) a block is
+    just many calls, and resets come as they come.
+    """
     steps = entry(id).max_episode_steps if id != CARTPOLE else None
     return 200 if steps is None else steps + (rows > 1)
 
@@ -170,7 +175,7 @@ def measure_rows(ids: list[str], rows: int, effort: Effort, compiled: bool) -> l
         speed = Speed(id, rows, mode, max(found), float(np.median(found)), compile_s)
         speeds.append(speed)
         ratio = speed.steps_per_cpu_s / speeds[0].steps_per_cpu_s
-        line = f"{rows:>5}  {id:<25}{mode:<10}{speed.steps_per_cpu_s:>12,.0f}{ratio:>12.3f}"
+        line = f"{rows:>5}  {id:<29}{mode:<10}{speed.steps_per_cpu_s:>12,.0f}{ratio:>12.3f}"
         print(line + (f"{compile_s:>11.1f}" if compile_s else f"{'-':>11}"), flush=True)
     return speeds
 
@@ -272,7 +277,7 @@ def main() -> None:
     ids = options.env or [e.id for e in entries()]
     rows = tuple(options.rows or (QUICK_ROWS if quick else ROWS))
     compiled = not (quick or options.eager)
-    print(f"{'rows':>5}  {'environment':<25}{'mode':<10}{'steps/CPU s':>12}", end="")
+    print(f"{'rows':>5}  {'environment':<29}{'mode':<10}{'steps/CPU s':>12}", end="")
     print(f"{'x CartPole':>12}{'compile s':>11}")
     speeds = [speed for n in rows for speed in measure_rows(ids, n, effort, compiled)]
     views = {}

@@ -6,6 +6,7 @@ Nothing is sampled: see `sixgym.leaderboard.claims.event_offload_tables`.
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -28,7 +29,10 @@ from sixgym.leaderboard.claims.event_offload_tables import (
     within_share,
 )
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome
-from sixgym.leaderboard.claims.rules import Curve, Finding, draw_curves, exact, told, verdict
+from sixgym.leaderboard.claims.rules import Curve, Draw, Finding, draw_curves, exact, told, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SNR_LABEL = "received SNR (dB)"
 ACCURACY = "rare-event accuracy f_acc"
@@ -76,6 +80,13 @@ def _curves(xs: Floats, families_of: dict[str, Floats]) -> list[Curve]:
     return [(label, xs.tolist(), exact(ys.tolist())) for label, ys in families_of.items()]
 
 
+def _draw_shares(families_of: dict[str, Floats]) -> Draw:
+    """Curves over the limit, up to a half: beyond it little happens."""
+    shown = SHARES <= 0.5
+    cut = {label: ys[shown] for label, ys in families_of.items()}
+    return draw_curves(_curves(SHARES[shown], cut), SHARE_LABEL, ACCURACY)
+
+
 # --------------------------------------------------------------------------- C1: at equal energy
 
 
@@ -91,20 +102,23 @@ def _c1(evidence: Evidence) -> Outcome:
         parts.append(f"{setting}: {single:.4f}, {last:.4f}")
     holds, why = verdict(findings)
     default = sweep(DEFAULT)
-    shown = {}
-    for place in (1, 4):
-        budget = f"{1e3 * BUDGETS_J[place]:g} mJ"
-        shown |= {
-            f"dual, {budget}": default.dual[place],
-            f"coupled, {budget}": default.single[place],
-            f"terminal, {budget}": default.last[place],
-        }
+
+    def draw(axes: Axes) -> None:
+        ways = {"dual": default.dual, "coupled": default.single, "terminal": default.last}
+        for color, (name, values) in enumerate(ways.items()):
+            for place, style in ((1, "-"), (4, "--")):
+                label = f"{name}, {1e3 * BUDGETS_J[place]:g} mJ"
+                axes.plot(SNRS_DB, values[place], f"{style}o", color=f"C{color}", label=label, ms=4)
+        axes.set_xlabel(SNR_LABEL)
+        axes.set_ylabel(ACCURACY)
+        axes.legend(frameon=False, fontsize=8)
+
     return Outcome(
         holds,
         "smallest f_acc of dual minus coupled and minus terminal over 11 SNRs and 5 budgets: "
         f"{'; '.join(parts)} (exact counts of the full traces)",
         why,
-        draw=draw_curves(_curves(SNRS_DB, shown), SNR_LABEL, ACCURACY),
+        draw=draw,
     )
 
 
@@ -124,7 +138,7 @@ def _c2(evidence: Evidence) -> Outcome:
         holds,
         f"dual minus coupled over limits of 0 to 1 in steps of .005: {'; '.join(parts)} (exact)",
         why or "true by inclusion: the coupled pairs are among the dual ones",
-        draw=draw_curves(_curves(SHARES, {"dual": dual, "coupled": single}), SHARE_LABEL, ACCURACY),
+        draw=_draw_shares({"dual": dual, "coupled": single}),
     )
 
 
@@ -169,11 +183,7 @@ def _c3(evidence: Evidence) -> Outcome:
         f"{told(dual[at])}; with a free last threshold {told(free[at])}; terminal {told(last[at])} "
         "(exact)",
         why,
-        draw=draw_curves(
-            _curves(SHARES, {"dual": dual, "dual, free last": free, "terminal": last}),
-            SHARE_LABEL,
-            ACCURACY,
-        ),
+        draw=_draw_shares({"dual": dual, "dual, free last": free, "terminal": last}),
     )
 
 
@@ -333,7 +343,7 @@ def _c7(evidence: Evidence) -> Outcome:
         holds,
         f"share of the bits, dual mid, dual head, terminal: {'; '.join(parts)} (exact)",
         why or "without an energy limit terminal detection needs the fewest bits",
-        draw=draw_curves(_curves(SHARES, ways), SHARE_LABEL, ACCURACY),
+        draw=_draw_shares(ways),
     )
 
 

@@ -367,7 +367,7 @@ def _figure(claim: Claim, outcome: Outcome, output: Path) -> str:
     figure, axes = plt.subplots(figsize=(6.0, 4.0), dpi=120, layout="constrained")
     outcome.draw(axes)
     title = textwrap.fill(f"{claim.id} {claim.mark}: {claim.statement}", 72)
-    axes.set_title(f"{title}\n{outcome.verdict}", fontsize=9, loc="left")
+    figure.suptitle(f"{title}\n{outcome.verdict}", fontsize=9, x=0.01, ha="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Software": None})

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Draw = Callable[["Axes"], None]
 Curve = tuple[str, Sequence[float], Sequence[Interval]]
 """Label, abscissae and ordinates."""
+FEW = 24
+"""Points of a curve that are drawn as such; more are a line."""
 
 
 class Finding(NamedTuple):
@@ -106,7 +108,9 @@ def draw_curves(
             # A percentile interval may leave out its own value when the values are few.
             below = [max(y.value - y.low, 0.0) for y in ys]
             above = [max(y.high - y.value, 0.0) for y in ys]
-            axes.errorbar(xs, values, yerr=[below, above], marker="o", capsize=3, label=label)
+            dots = "o" if len(xs) <= FEW else ""
+            error = [below, above] if any(below) or any(above) else None
+            axes.errorbar(xs, values, yerr=error, marker=dots, capsize=3, label=label)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         axes.margins(y=0.12)

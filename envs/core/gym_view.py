@@ -28,7 +28,7 @@ class SixgymEnv(gym.Env[Any, Any]):
     Args:
         system: the dynamics.
         compile: fuse the step with torch.compile.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        render_mode: ``"rgb_array"``, ``"human"``, ``"ansi"`` or None.
 
     Raises:
         OptionsError: a render mode that the system does not offer.

@@ -84,7 +84,7 @@ class SixgymParallelEnv(_View, ParallelEnv[str, Any, Any]):  # type: ignore[misc
         fixed_agents: list all seats always, see the module.
         flatten: hand out Dict observations as one Box (PettingZoo's own test fails where agents
             see dictionaries and arrays); False: as the group's space has them.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        render_mode: ``"rgb_array"``, ``"human"``, ``"ansi"`` or None.
         name: in ``metadata``.
     """
 

@@ -152,13 +152,15 @@ class Screen:
         self._clock: Any = None
 
     def show(self, state: Any, row: int) -> Any:
-        """Paint a row: an array for ``"rgb_array"``, None after updating the window of ``"human"``.
+        """Show a row: an array for ``"rgb_array"``, a text for ``"ansi"``, None for ``"human"``.
 
         Raises:
             OptionsError: the environment was made without a render mode.
         """
         if self._mode is None:
             raise OptionsError("render_mode=None: make the environment with a render mode")
+        if self._mode == "ansi":
+            return self._system.describe(state, row)
         if self._canvas is None:
             self._canvas = Canvas()
         self._canvas.clear()
@@ -192,8 +194,9 @@ class Screen:
 
 
 def render_modes(system: System[Any, Any]) -> list[str]:
-    """The modes a system offers: none without a picture."""
-    return ["human", "rgb_array"] if type(system).has_picture() else []
+    """The modes a system offers: pictures where it draws them, text where it has words."""
+    pictures = ["human", "rgb_array"] if type(system).has_picture() else []
+    return pictures + (["ansi"] if type(system).has_words() else [])
 
 
 def _pygame() -> Any:

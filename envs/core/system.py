@@ -157,10 +157,19 @@ class System(ABC, Generic[P, S]):
         """Paint one row's state; a system without a picture does not offer render modes."""
         raise NotImplementedError(f"{type(self).__name__} draws no picture")
 
+    def describe(self, state: S, row: int) -> str:
+        """One row's state in words, for ``render_mode="ansi"``; most systems have none."""
+        raise NotImplementedError(f"{type(self).__name__} has no words for its state")
+
     @classmethod
     def has_picture(cls) -> bool:
         """Whether the class overrides `draw`."""
         return cls.draw is not System.draw
+
+    @classmethod
+    def has_words(cls) -> bool:
+        """Whether the class overrides `describe`."""
+        return cls.describe is not System.describe
 
     def draw_table(self, streams: Mapping[str, tuple[Kind, tuple[int, ...]]]) -> DrawTable:
         """A `DrawTable` on this system's device and in its dtype."""

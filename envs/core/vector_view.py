@@ -43,7 +43,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         max_episode_steps: time limit; None for none.
         autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"`` (or Gymnasium's enum).
         output: ``"numpy"`` hands out views of this step's fresh tensors, ``"torch"`` the tensors.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        render_mode: ``"rgb_array"``, ``"human"``, ``"ansi"`` or None.
         compile: fuse the step with torch.compile.
 
     Raises:

@@ -1,8 +1,8 @@
 """What a language model would be told, as plain text.
 
 The lines follow the first author's earlier code in content (who you are, what it is for, what you
-see, what you can say), not in wording [related: LLM4MAC]. The same texts are the ``text``
-observation and what ``render_mode="ansi"`` prints.
+see, what you can say), not in wording [related: LLM4MAC]. `sixgym.envs.llm_mac.text` draws them
+from a state.
 """
 
 from __future__ import annotations
@@ -110,35 +110,3 @@ def numbers(*parts: int | Sequence[int]) -> str:
     """An observation as bare integers: the prompt without identity or words [related: LLM4MAC]."""
     flat = [p for part in parts for p in ([part] if isinstance(part, int) else part)]
     return " ".join(str(int(p)) for p in flat)
-
-
-def slot_text(
-    grammar: Grammar,
-    *,
-    slot: int,
-    o: int,
-    q: Sequence[int],
-    a: Sequence[int],
-    u: Sequence[int],
-    m: Sequence[int],
-    active: Sequence[bool],
-) -> str:
-    """All prompts of one slot, base station first: what ``render_mode="ansi"`` prints.
-
-    Args:
-        grammar: whose words are used.
-        slot: its number from 0.
-        o: the channel in the last slot.
-        q: (N,) SDUs in each buffer.
-        a: (N,) last physical actions.
-        u: (N,) last UCMs.
-        m: (N,) last DCMs.
-        active: (N,) which rows are taken.
-    """
-    parts = [f"--- slot {slot} ---", bs_prompt(grammar, o=o, u=u, m=m, active=active)]
-    parts += [
-        ue_prompt(grammar, row, q=q[row], a=a[row], u=u[row], m=m[row])
-        for row in range(grammar.num_rows)
-        if active[row]
-    ]
-    return "\n\n".join(parts) + "\n"

@@ -161,7 +161,12 @@ def every_preset(subject: Subject) -> None:
 def pictures(subject: Subject) -> None:
     """Each render mode gives what it promises."""
     modes = subject.bare().metadata["render_modes"]
-    if not modes:
+    if "ansi" in modes:
+        speaker = subject.make(render_mode="ansi")
+        speaker.reset(seed=1)
+        words: Any = speaker.render()
+        require(isinstance(words, str) and bool(words), f"ansi: {words!r}; allowed: a text")
+    if "rgb_array" not in modes:
         raise Skipped("the system draws no picture")
     env = subject.make(render_mode="rgb_array")
     env.reset(seed=1)

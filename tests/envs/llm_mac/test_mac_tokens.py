@@ -19,7 +19,7 @@ from sixgym.envs.llm_mac.levels import (
     bs_language_size,
     ue_allowed,
 )
-from sixgym.envs.llm_mac.prompts import bs_prompt, numbers, slot_text, ue_prompt
+from sixgym.envs.llm_mac.prompts import bs_prompt, numbers, ue_prompt
 from sixgym.envs.llm_mac.tokens import EOS, Vocabulary, bs_automaton, ue_automaton
 
 N = 10
@@ -191,18 +191,6 @@ def test_the_choices_of_a_prompt_are_utterances():
     g = Grammar(N)
     choices = ue_prompt(g, 3, q=5, a=1, u=1, m=2).rpartition("one of: ")[2].split(" | ")
     assert [g.parse_ue(c, 3) for c in choices] == list(range(6))
-
-
-def test_a_slot_as_text_holds_the_prompts_of_all_who_are_there():
-    zeros = [0] * 3
-    text = slot_text(
-        Grammar(3), slot=7, o=0, q=zeros, a=zeros, u=zeros, m=zeros, active=[True, False, True]
-    )
-    assert text.startswith("--- slot 7 ---")
-    assert "You are BS, the base station of 2 devices" in text
-    assert "You are UE0" in text
-    assert "You are UE2" in text
-    assert "You are UE1" not in text
 
 
 def test_bare_numbers_drop_every_word():

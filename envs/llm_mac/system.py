@@ -509,5 +509,11 @@ class LlmMac(Game[LlmMacParams, MacState]):
 
         draw_scene(self, state, row, canvas)
 
+    def describe(self, state: MacState, row: int) -> str:
+        """The prompts of one row, as a language model would be given them."""
+        from sixgym.envs.llm_mac.text import Cell
+
+        return Cell(self).describe(state, row)
+
 
 __all__ = ["BS", "UE", "LlmMac"]

@@ -12,6 +12,10 @@ from sixgym.envs.core.conformance.subject import Check, Skipped, Subject
 
 COMPILED = "sixgym/RisNoma-v0"
 """The one id that the fast suite compiles; the others are compiled by the slow one."""
+REPRESENTATIVES = ("sixgym/RisNoma-v0", "sixgym/EventOffloadMulti-v0")
+"""A system and a game: for the others the checks of `PROCESSES` are slow tests."""
+PROCESSES = ("fresh_interpreter", "gymnasiums_async", "short_training")
+"""Checks that start processes or train: what they try is the base's work, the same for all."""
 
 
 def cases() -> list[Any]:
@@ -23,8 +27,9 @@ def cases() -> list[Any]:
 
 
 def marks(id: str, check: Check) -> list[pytest.MarkDecorator]:
+    is_slow = check.is_slow or (check.name in PROCESSES and id not in REPRESENTATIVES)
     compiled_here = check.name == "compiled_step" and id == COMPILED
-    return [pytest.mark.slow] if check.is_slow and not compiled_here else []
+    return [pytest.mark.slow] if is_slow and not compiled_here else []
 
 
 @pytest.mark.parametrize(("id", "check"), cases())
@@ -35,5 +40,6 @@ def test_every_id_keeps_every_promise(id: str, check: Check) -> None:
         pytest.skip(str(reason))
 
 
-def test_the_compiled_id_exists() -> None:
-    assert COMPILED in [entry.id for entry in sixgym.entries()]
+def test_the_ids_and_checks_named_here_exist() -> None:
+    assert {COMPILED, *REPRESENTATIVES} <= {entry.id for entry in sixgym.entries()}
+    assert set(PROCESSES) <= {check.name for check in CHECKS}

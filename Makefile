@@ -56,6 +56,7 @@ measure: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --out docs/measured/speed.json
 	$(BIN)/sixgym benchmark --results leaderboard/results
 	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
+	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
 
 constraints:
 	$(PYTHON) tools/pin.py

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from sixgym.envs.event_offload.lookup import LookupTable
-from sixgym.envs.event_offload.scores import named_pool
+from sixgym.envs.event_offload.scores import TraceName, named_pool
 from sixgym.envs.event_offload.tables import OperatingPoints
 from sixgym.leaderboard.claims.event_offload_tables import (
     BUDGET_J,
@@ -301,7 +301,7 @@ def _c6(evidence: Evidence) -> Outcome:
 # ------------------------------------------------------------------------- C7: bits that are saved
 
 NEARLY = 0.95
-NEEDED = {
+NEEDED: dict[TraceName, tuple[float, float, float]] = {
     "digits38": (0.203, 0.325, 0.185),
     "breast_cancer": (0.125, 0.168, 0.109),
 }
@@ -310,12 +310,11 @@ WAYS = ("dual mid", "dual head", "terminal")
 TOLERANCE = 0.03
 
 
-def needed_shares(scores: str) -> Floats:
+def needed_shares(scores: TraceName) -> Floats:
     """(3,) share of offloads for 95 % of always-offload's f_acc: dual mid, dual head, terminal."""
-    name = "breast_cancer" if scores == "breast_cancer" else "digits38"
-    goal = NEARLY * named_pool(name).accuracy["tail"]
-    head = families(Setting(name))
-    ways = families(Setting(name, "mid")).dual, head.dual, head.last
+    goal = NEARLY * named_pool(scores).accuracy["tail"]
+    head = families(Setting(scores))
+    ways = families(Setting(scores, "mid")).dual, head.dual, head.last
     return np.array([points.p_off[points.f_acc >= goal].min() for points in ways])
 
 

@@ -15,13 +15,13 @@ from sixgym.leaderboard.claims.rules import (
     verdict,
 )
 
-BURSTY = {"preset": "bursty_battery"}
+BURSTY = "bursty_battery"
 LEARNED = play("ppo", ID, needs_weights=True)
 """PPO where every slot has its budget: a contextual bandit whose optimum is the table."""
-SEQUENTIAL = play("ppo_bursty", ID, needs_weights=True, **BURSTY)
+SEQUENTIAL = play("ppo_bursty", ID, needs_weights=True, preset=BURSTY)
 """PPO where labels come in bursts and a battery lasts an episode."""
-LOOKUP, LOOKUP_BURSTY = play("lookup", ID), play("lookup", ID, **BURSTY)
-OTHERS = tuple(play(name, ID, **BURSTY) for name in ("battery_dp", "belief_price"))
+LOOKUP, LOOKUP_BURSTY = play("lookup", ID), play("lookup", ID, preset=BURSTY)
+OTHERS = tuple(play(name, ID, preset=BURSTY) for name in ("battery_dp", "belief_price"))
 
 MIN_SEEDS = 3
 """Training seeds that a learned claim needs at least."""

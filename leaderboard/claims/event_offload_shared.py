@@ -7,7 +7,7 @@ Windows of events are drawn from the shipped digits traces; only the server is s
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ CAPACITIES = (480, 300, 180)
 """W, offloads that the server can process, of 600 events: 80, 50 and 30 %."""
 REALISATIONS = 20
 
-SHORT = {"capacity_share": 0.1, "budget_j": 10e-3}
+SHORT: dict[str, Any] = {"capacity_share": 0.1, "budget_j": 10e-3}
 """A game whose server is short: it takes 12 of the 120 events of a slot."""
 ALLOCATIONS = tuple(play(name, MULTI, **SHORT) for name in ("pf", "equal", "max_sum"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -242,12 +242,13 @@ def exit_plan(snr_db: float) -> ExitPlan:
 
 
 EXIT = "sixgym/EventOffloadExit-v0"
-SAMPLED = {
+SLOTS = 50
+SAMPLED: dict[str, Any] = {
     "scores": "gaussian",
     "fading": "none",
     "mean_snr_db": 10.0,
     "energy_price": PRICE,
-    "horizon_slots": 50,
+    "horizon_slots": SLOTS,
 }
 """The same model played event by event, 1,000 events an episode."""
 PER_EXIT = play("dp_exit", EXIT, **SAMPLED)
@@ -273,20 +274,19 @@ def _c15(evidence: Evidence) -> Outcome:
     holds, why = verdict(findings)
     ratio = evidence.ratio(PER_EXIT, COMMON)
     difference = stats.paired_difference(evidence.sample(PER_EXIT), evidence.sample(COMMON))
-    events = 20 * SAMPLED["horizon_slots"]  # type: ignore[operator]
+    events = SLOTS * design().params.num_events
     shown = stats.Interval(*(x / events for x in difference))
     plan = exit_plan(10.0)
     pair = best_common(10.0, middle=False)
 
     def draw(axes: Axes) -> None:
         exits = np.arange(1, len(SEPARATIONS) + 1)
-        ends = [1.0 / (1.0 + np.exp(-x)) for x in (plan.low, plan.high)]
-        axes.fill_between(exits, *ends, color="#8fb8d8", alpha=0.5, label="goes on, every exit")
-        for x in ends:
-            axes.plot(exits, x, color="#20242c", marker="o")
-        for x in (pair.low, pair.high):
-            label = "best common pair (head)" if x == pair.low else None
-            axes.axhline(x, linestyle="--", color="#a34700", label=label)
+        low, high = (1.0 / (1.0 + np.exp(-x)) for x in (plan.low, plan.high))
+        axes.fill_between(exits, low, high, color="#8fb8d8", alpha=0.5, label="goes on, every exit")
+        for ends in (low, high):
+            axes.plot(exits, ends, color="#20242c", marker="o")
+        axes.axhline(pair.low, linestyle="--", color="#a34700", label="best common pair (head)")
+        axes.axhline(pair.high, linestyle="--", color="#a34700")
         axes.set_xticks(exits)
         axes.set_xlabel("exit")
         axes.set_ylabel("threshold on the balanced score, 10 dB")

@@ -10,7 +10,7 @@ All intervals are 95 % paired bootstraps; see `sixgym.leaderboard.stats`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,12 +85,12 @@ def listed(values: Sequence[Interval], digits: int) -> str:
     return f"{shown} (±{half:.{digits}f} at most)"
 
 
-def exact(values: Sequence[float]) -> list[Interval]:
+def exact(values: Iterable[float]) -> list[Interval]:
     """Numbers without an interval, as intervals of no width."""
     return [Interval(float(v), float(v), float(v)) for v in values]
 
 
-def told(values: Sequence[float], digits: int = 3) -> str:
+def told(values: Iterable[float], digits: int = 3) -> str:
     """Exact numbers in words."""
     return ", ".join(f"{v:.{digits}f}" for v in values)
 

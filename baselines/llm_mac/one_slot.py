@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,38 @@ class OneSlot:
     def column_of_deviation(self, user: int) -> Ints:
         """(actions,) the column in which this user alone has changed its mind."""
         return np.arange(2**self.num_users) ^ (1 << (self.num_users - 1 - user))
+
+
+def environment(game: OneSlot) -> dict[str, Any]:
+    """What makes `sixgym/LlmMac-v0` this game: one slot, rewards in units of rho.
+
+    Raises:
+        ValueError: the game pays for backlog, or charges another price for a failed transmission
+            than rho, which the environment does not.
+    """
+    if (game.backlog_pay, game.fail_cost) != (0.0, 1.0):
+        raise ValueError(
+            f"backlog_pay={game.backlog_pay}, fail_cost={game.fail_cost}: "
+            "allowed in the environment: 0, 1"
+        )
+    return {
+        "max_episode_steps": 1,
+        "horizon_slots": 1,
+        "n_max": game.num_users,
+        "population": "fixed",
+        "num_users": game.num_users,
+        "initial_queue": 1,
+        "arrival_prob": 0.0,
+        "tbler": game.tbler,
+        "mode": "selfish",
+        "rho": 1.0,
+        "w_new": game.gain,
+        "w_idle": game.idle_cost,
+        "w_col": game.idle_cost,
+        "w_era": game.idle_cost,
+        "cost_grant": game.grant_cost,
+        "kappa": game.kappa,
+    }
 
 
 class Solution(NamedTuple):

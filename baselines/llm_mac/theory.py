@@ -42,14 +42,22 @@ def aloha(n: int, p: float, tbler: float = 0.0, *, auto_delete: bool = False) ->
     return success(n) if auto_delete else with_deletes(success(n), success(n - 1))
 
 
-def csma(n: int, mini_slots: int, tbler: float = 0.0, *, auto_delete: bool = False) -> float:
+def csma(
+    n: int,
+    mini_slots: int,
+    tbler: float = 0.0,
+    *,
+    auto_delete: bool = False,
+    mini_slot_time: float = 0.0,
+) -> float:
     """CSMA: each user draws one of M mini-slots, the only one at the minimum succeeds [standard].
 
     Args:
         n: users.
-        mini_slots: M; they take no time.
+        mini_slots: M.
         tbler: probability of an erasure.
         auto_delete: whether a delivered packet leaves by itself.
+        mini_slot_time: sigma, length of a mini-slot in slots; all M are waited for.
     """
 
     def success(users: int) -> float:
@@ -58,7 +66,8 @@ def csma(n: int, mini_slots: int, tbler: float = 0.0, *, auto_delete: bool = Fal
         later = np.arange(mini_slots - 1, -1, -1) / mini_slots
         return float((1.0 - tbler) * users / mini_slots * (later ** (users - 1)).sum())
 
-    return success(n) if auto_delete else with_deletes(success(n), success(n - 1))
+    free = success(n) if auto_delete else with_deletes(success(n), success(n - 1))
+    return free / (1.0 + mini_slot_time * mini_slots)
 
 
 def backoff_attempt_rate(collision: float, window: int, stages: int) -> float:

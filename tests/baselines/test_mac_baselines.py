@@ -12,6 +12,7 @@ import torch
 
 from sixgym.baselines.llm_mac import BASELINES
 from sixgym.baselines.llm_mac.multi_slot import Buffers, MultiSlot
+from sixgym.baselines.llm_mac.one_slot import OneSlot, environment
 from sixgym.baselines.llm_mac.schemes import (
     Aloha,
     Backoff,
@@ -320,3 +321,23 @@ def test_stages_of_the_exact_games_are_slots_of_the_environment():
         assert Buffers(tuple(new.q[row].tolist()), tuple(new.d[row].tolist())) == branch.after
         paid = [branch.leader, *branch.followers]
         assert step.reward[row].tolist() == pytest.approx(paid)
+
+
+def test_the_one_slot_game_is_an_environment():
+    """All messages and joint actions of three users: pay-offs of the tables, slot by slot."""
+    game = OneSlot(3, kappa=4.0, grant_cost=0.2)
+    cases = list(itertools.product(game.profiles, game.profiles))
+    env = make_vector_env(SYSTEM, len(cases), joint="dict", **environment(game))
+    env.reset(seed=0)
+    said = {
+        BS: np.stack([m for m, _ in cases])[:, None],
+        UE: 2 * np.stack([a for _, a in cases]),
+    }
+    _, leader, terminated, truncated, info = env.step(said)
+    assert truncated.all()
+    assert not terminated.any()
+    assert leader == pytest.approx(game.leader_payoff.ravel())
+    paid = np.asarray(info["agent_reward"])[:, 1:]
+    assert paid == pytest.approx(game.follower_payoff.reshape(3, -1).T)
+    with pytest.raises(ValueError, match="allowed in the environment"):
+        environment(OneSlot(fail_cost=2.0))

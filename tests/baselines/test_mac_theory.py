@@ -53,6 +53,7 @@ def test_csma_with_eight_mini_slots():
         assert csma(n, 8, auto_delete=True) == pytest.approx(value, abs=5e-5)
     assert csma(3, 8) == pytest.approx(0.8678, abs=5e-5)
     assert csma(5, 8) == pytest.approx(0.7527, abs=5e-5)
+    assert csma(5, 8, mini_slot_time=0.02) == pytest.approx(0.7527 / 1.16, abs=5e-5)
 
 
 def test_turns_use_every_slot_unless_there_is_one_user():

@@ -184,7 +184,7 @@ def test_gradient_play_passes_2_85_within_315_iterations(seed):
 
 @pytest.mark.slow
 def test_gradient_play_of_twenty_starts_ends_at_the_equilibrium():
-    """The dossier's 2.896 +- 0.001 after 3,000 iterations is of other starts: here 2.8961-2.8971."""
+    """The dossier's 2.896 +- 0.001 is of other starts; these end between 2.8961 and 2.8971."""
     runs = [reach(seed, 3001) for seed in range(20)]
     assert all(max(values[:316]) > 2.85 for values in runs)
     last = [values[-1] for values in runs]

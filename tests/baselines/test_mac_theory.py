@@ -13,6 +13,7 @@ from sixgym.baselines.llm_mac.theory import (
     aloha,
     backoff,
     backoff_attempt_rate,
+    best_aloha,
     contention_free,
     csma,
     fair_rates,
@@ -31,6 +32,13 @@ def test_aloha_with_one_over_n_is_the_same_in_both_modes():
 
 def test_aloha_at_one_half_with_five_users():
     assert aloha(5, 0.5, auto_delete=True) == 0.15625
+
+
+def test_the_best_aloha_sends_with_one_over_n_unless_deletes_take_a_slot():
+    for n in (2, 3, 5):
+        assert best_aloha(n, auto_delete=True) == pytest.approx((1 - 1 / n) ** (n - 1), abs=1e-6)
+        assert best_aloha(n) > best_aloha(n, auto_delete=True)
+    assert best_aloha(2) == pytest.approx(2 / 3, abs=1e-4)
 
 
 def test_bianchis_fixed_point_with_window_16():

@@ -11,6 +11,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -40,17 +41,35 @@ def below_autograd() -> AbstractContextManager[Any]:
 
 
 def fuse_rows(function: Callable[..., R]) -> Callable[..., R]:
-    """One compiled graph for every number of rows of two or more.
+    """One compiled graph whose number of rows, two or more, is free.
 
     Args:
-        function: pure, of tensors with a leading row axis; its other inputs never change.
+        function: pure, of nested tuples and dictionaries of tensors with a leading row axis; what
+            else it uses never changes.
 
     Returns:
         The same function; the first call compiles, which takes tens of seconds.
     """
-    # Only tensors change between calls, so the guards on Python attributes can go.
+
+    def own(*arguments: Any) -> R:
+        return function(*arguments)
+
+    # Only tensors change between calls, so the guards on Python attributes can go. Graphs are kept
+    # by code object: without one of its own a function would be given the graph of another.
+    own = FunctionType(own.__code__.replace(), globals(), closure=own.__closure__)
     options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
-    return torch.compile(function, fullgraph=True, dynamic=True, options=options)
+    fused = torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    is_new = True
+
+    def call(*arguments: Any) -> R:
+        nonlocal is_new
+        if is_new:  # the rows alone: loops over an inner axis of unknown length take four times
+            for leaf in _leaves(arguments):
+                torch._dynamo.maybe_mark_dynamic(leaf, 0)
+            is_new = False
+        return cast("R", fused(*arguments))
+
+    return call
 
 
 class FusedRow:

@@ -195,6 +195,17 @@ class Game(System[P, S]):
         """
         return {}
 
+    def tell(self, state: S, moves: Moves, group: str, place: int) -> dict[str, Any]:
+        """What else ``infos`` of an agent by name holds; plain values, the keys never change.
+
+        Args:
+            state: of one row.
+            moves: of the groups whose turn is over in this step.
+            group: the agent's.
+            place: its seat within the group.
+        """
+        return {}
+
     def central_reward(self, reward: Tensor) -> Tensor:
         """What one controller of all agents is paid, (rows,): here the sum over the agents."""
         return reward.sum(1)

@@ -184,7 +184,8 @@ class Table:
         seat = self.seats[agent]
         active = bool(self.game.alive(self.rows.state)[0, seat.axis]) and agent not in self._gone
         own = {name: values[seat.axis] for name, values in self._own.items()}
-        return {"seat": seat.place, "active": active, "turn": self.turn, **self.metrics, **own}
+        known = {"seat": seat.place, "active": active, "turn": self.turn, **self.metrics, **own}
+        return known | self.game.tell(self.rows.state, self._moves, seat.group.name, seat.place)
 
     # -------------------------------------------------------------------- moves
 

@@ -317,6 +317,12 @@ class LlmMacParams(Params):
         source="ours",
         description="One controller of all agents also sees every seat's q/B and d.",
     )
+    prompts: bool = param(
+        False,
+        unit="",
+        source="ours",
+        description="infos of agents by name also hold what they see in words, as ``prompt``.",
+    )
 
     # ------------------------------------------------------------------------------------ reward
     reward: RewardName = param(

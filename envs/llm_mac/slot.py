@@ -44,7 +44,9 @@ class Slot(NamedTuple):
     d: Tensor
     """(rows, N) int64: whether the head is delivered, afterwards."""
     arrived: Tensor
-    """(rows, N, B) int32: slots of arrival, afterwards."""
+    """(rows, N, B) int16: slots of arrival, afterwards."""
+    head: Tensor
+    """(rows, N) int64: where in it the heads are, afterwards."""
     delay: Tensor
     """(rows,) int64: slots from arrival to first decoding of the new packet; 0 without one."""
 
@@ -59,7 +61,7 @@ class Channel:
         self._tbler = torch.tensor(rates, dtype=dtype, device=device)
         self._rate = rates[0]
         self._seat = torch.arange(1, p.n_max + 1, device=device)
-        self._place = torch.arange(p.buffer_size, dtype=torch.int32, device=device)
+        self._place = torch.arange(p.buffer_size, device=device)
         self.step_streams: Streams = {}
         if max(rates) > 0.0:
             self.step_streams["channel"] = ("uniform", ())
@@ -92,8 +94,7 @@ class Channel:
         # Not decoded: 0 of nobody, 1 of a collision, 2 of one alone.
         d = torch.zeros_like(q) if p.auto_delete else ((known | new) & ~deletes).to(torch.int64)
         after, offered, dropped = self._buffer(q, popped, arrivals)
-        arrived, head = self._queue(state, popped, arrivals - dropped)
-        delay = (new * (state.slot.unsqueeze(1) - head)).sum(1)
+        arrived, head, first = self._queue(state, popped, arrivals - dropped)
         return Slot(
             outcome=outcome,
             o=torch.where(seen, sender, nothing),
@@ -107,7 +108,8 @@ class Channel:
             q=after,
             d=d,
             arrived=arrived,
-            delay=delay,
+            head=head,
+            delay=_delay(state, new, first),
         )
 
     def _erased(self, sends: Tensor, noise: Draws) -> Tensor | None:
@@ -131,15 +133,32 @@ class Channel:
         held = full.clamp_max(p.buffer_size)
         return held, arrivals, full - held
 
-    def _queue(self, state: MacState, popped: Tensor, enters: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots of arrival after a slot, and that of each head before it (rows, N)."""
-        arrived = state.arrived
-        if self.params.traffic == "saturated":
-            return arrived, state.slot.unsqueeze(1) - 1
-        now = state.slot.to(torch.int32)[:, None, None]
-        moved = torch.cat([arrived[..., 1:], arrived[..., -1:]], -1)
-        moved = torch.where(popped.unsqueeze(-1), moved, arrived)
-        first = (state.q - popped.to(torch.int64)).to(torch.int32).unsqueeze(-1)
-        last = first + enters.to(torch.int32).unsqueeze(-1)
-        joins = (self._place >= first) & (self._place < last)
-        return torch.where(joins, now, moved), arrived[..., 0]
+    def _queue(
+        self, state: MacState, popped: Tensor, enters: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Slots of arrival and places of the heads after a slot, and the heads' slots before it.
+
+        Each buffer is a ring that starts at its head. Slots are kept modulo 2^16, see `_delay`.
+        """
+        p, arrived = self.params, state.arrived
+        if p.traffic == "saturated":
+            return arrived, state.head, state.slot.unsqueeze(1).to(torch.int16) - 1
+        first = arrived.gather(2, state.head.unsqueeze(2)).squeeze(2)
+        now = state.slot.to(torch.int16)[:, None, None]
+        tail = ((state.head + state.q) % p.buffer_size).unsqueeze(2)
+        if p.traffic in ("bernoulli", "finite"):  # one at most
+            entry = torch.where(enters.unsqueeze(2) > 0, now, arrived.gather(2, tail))
+            arrived = arrived.scatter(2, tail, entry)
+        else:
+            joins = (self._place - tail) % p.buffer_size < enters.unsqueeze(2)
+            arrived = torch.where(joins, now, arrived)
+        return arrived, (state.head + popped) % p.buffer_size, first
+
+
+def _delay(state: MacState, new: Tensor, first: Tensor) -> Tensor:
+    """(rows,) int64 slots from arrival to now of the new packet; 0 without one.
+
+    Differences of int16 wrap, so they are right up to 2^15 slots however long the episode is.
+    """
+    delay = state.slot.unsqueeze(1).to(torch.int16) - first
+    return (new * delay).sum(1)

@@ -38,7 +38,9 @@ class MacState(NamedTuple):
     generated: Tensor
     """(rows, N) int64: its packets G that arrived, dropped ones included."""
     arrived: Tensor
-    """(rows, N, B) int32: slot of arrival of each packet, head first; (rows, N, 0) if saturated."""
+    """(rows, N, B) int16: slots of arrival of the packets, a ring; (rows, N, 0) if saturated."""
+    head: Tensor
+    """(rows, N) int64: where in the ring the packet at the head of the buffer is."""
     gone: Tensor
     """(rows, 2, 3): of users who left, the sums of 1, x and x^2 that Jain's two indices need."""
     jain: Tensor

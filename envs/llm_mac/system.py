@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -28,6 +28,7 @@ from sixgym.envs.llm_mac.params import LlmMacParams
 from sixgym.envs.llm_mac.partners import answers, messages
 from sixgym.envs.llm_mac.population import Change, Population, Streams
 from sixgym.envs.llm_mac.rewards import Rewards
+from sixgym.envs.llm_mac.scene import draw_scene, pack
 from sixgym.envs.llm_mac.slot import COLLISION, DUPLICATE, ERASURE, IDLE_SLOT, NEW, Channel, Slot
 from sixgym.envs.llm_mac.state import LOG_SLOTS, MacState
 from sixgym.envs.llm_mac.traffic import Traffic
@@ -108,6 +109,8 @@ class LlmMac(Game[LlmMacParams, MacState]):
         self.channel = Channel(p, dtype, where)
         self.rewards = Rewards(p, dtype, where)
         self.observer = Observer(p, where)
+        # An enumeration member: torch.compile takes plain numbers of objects for variables.
+        self._level = Level(p.pag_level)
         self._leads = p.timing == "stackelberg"
         self._bits = math.log2(p.num_dcm) + math.log2(p.num_ucm)
         self._seat = torch.arange(1, p.n_max + 1, device=where)
@@ -175,7 +178,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
         saturated = p.traffic == "saturated"
         first = p.buffer_size if saturated else p.initial_queue
         kept = 0 if saturated else p.buffer_size
-        arrived = torch.full((rows, p.n_max, kept), -1, dtype=torch.int32, device=where)
+        arrived = torch.full((rows, p.n_max, kept), -1, dtype=torch.int16, device=where)
         past = self.observer.no_past(rows, where)
         return MacState(
             agent_id=agent_id,
@@ -191,6 +194,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
             delivered=zero,
             generated=zero,
             arrived=arrived,
+            head=zero,
             gone=torch.zeros(rows, 2, 3, dtype=self.dtype, device=where),
             jain=torch.ones(rows, 2, dtype=self.dtype, device=where),
             offset=self.traffic.first_offset(noise, scalar),
@@ -217,7 +221,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
         said = self._spoken(state, moves)
         if said is None:
             return None
-        return shield_bs(self.params.pag_level, self._bs_allowed(state), said).move
+        return shield_bs(self._level, self._bs_allowed(state), said).move
 
     def _spoken(self, state: MacState, moves: Moves) -> Tensor | None:
         """Its message before the level is applied."""
@@ -239,7 +243,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
     def _bs_allowed(self, state: MacState) -> Tensor:
         """(rows, N, messages) bool: what each seat may be sent."""
         return bs_allowed(
-            self.params.pag_level,
+            self._level,
             state.here,
             decoded_last(state) > 0,
             state.u == UCM_SR,
@@ -253,7 +257,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
         depends on the first, see `sixgym.envs.llm_mac.levels.bs_free_masks`. Before the base
         station has moved users may do what some message allows.
         """
-        p, level = self.params, self.params.pag_level
+        p, level = self.params, self._level
         masks = {}
         if p.role != "follower":
             each = self._bs_allowed(state)
@@ -275,15 +279,15 @@ class LlmMac(Game[LlmMacParams, MacState]):
         p, here = self.params, state.here
         spoken = self._spoken(state, moves)
         assert spoken is not None
-        bs = shield_bs(p.pag_level, self._bs_allowed(state), spoken)
+        bs = shield_bs(self._level, self._bs_allowed(state), spoken)
         heard = bs.move if self._leads else state.m
         if p.role == "leader":
             move = answers(p, state, heard, noise.get("partner", state.coin))
         else:
             move = torch.where(here, moves[UE], 0)
         invalid = bs.invalid.to(torch.int64)
-        if p.pag_level >= Level.CONTEXT:
-            ue = shield_ue(ue_allowed(p.pag_level, here, state.q, heard, p.num_ucm), move)
+        if self._level >= Level.CONTEXT:
+            ue = shield_ue(ue_allowed(self._level, here, state.q, heard, p.num_ucm), move)
             move, wrong = ue
         else:
             wrong = (move >= p.num_ucm) & (state.q == 0)
@@ -315,6 +319,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
             delivered=delivered,
             generated=generated,
             arrived=slot.arrived,
+            head=slot.head,
             jain=jain,
             log=self._log(state, said, slot),
         )
@@ -445,9 +450,10 @@ class LlmMac(Game[LlmMacParams, MacState]):
 
     def _log(self, state: MacState, said: _Said, slot: Slot) -> Tensor:
         """The picture's memory with this slot in front; see `scene` for the bits."""
-        events = said.a * 2 + said.m * 8 + said.u * 64 + slot.outcome.unsqueeze(1) * 512
-        code = (state.here + events + slot.correct * 4096 + slot.sends * 8192) * state.here
-        return torch.cat([code.to(torch.int16).unsqueeze(1), state.log[:, :-1]], 1)
+        code = pack(
+            state.here, said.a, said.m, said.u, slot.outcome.unsqueeze(1), slot.correct, slot.sends
+        )
+        return torch.cat([code.unsqueeze(1), state.log[:, :-1]], 1)
 
     # ---------------------------------------------------------------------------- what is seen
 
@@ -482,6 +488,21 @@ class LlmMac(Game[LlmMacParams, MacState]):
         x_bs = torch.cat([state.o.unsqueeze(1), state.u, state.m], 1)
         return x_bs, torch.stack([state.q, state.a, state.u, self.heard(state, moves)], -1)
 
+    def tell(self, state: MacState, moves: Moves, group: str, place: int) -> dict[str, Any]:
+        """The agent's integers ``x``; with ``prompts`` also the ``prompt`` in words."""
+        x_bs, x_ue = self.tuples(state, moves)
+        x = x_bs[0] if group == BS else x_ue[0, place]
+        told: dict[str, Any] = {"x": tuple(x.tolist())}
+        if self.params.prompts:
+            from sixgym.envs.llm_mac.text import Cell
+
+            words = Cell(self)
+            if group == BS:
+                told["prompt"] = words.bs_prompt(state, 0)
+            else:
+                told["prompt"] = words.ue_prompts(state, 0, moves).get(place, "")
+        return told
+
     def _show_hidden(self) -> None:
         """Add every seat's q/B and d to what one controller sees."""
         hidden = spaces.Box(0.0, 1.0, (self.params.n_max, 2))
@@ -505,8 +526,6 @@ class LlmMac(Game[LlmMacParams, MacState]):
 
     def draw(self, state: MacState, row: int, canvas: Canvas) -> None:
         """Paint one row."""
-        from sixgym.envs.llm_mac.scene import draw_scene
-
         draw_scene(self, state, row, canvas)
 
     def describe(self, state: MacState, row: int) -> str:

@@ -54,3 +54,11 @@ def register_envs() -> None:
         claims="sixgym.leaderboard.claims.event_offload",
         evaluation=HELD_BACK,
     )
+    register(
+        "sixgym/LlmMac-v0",
+        "sixgym.envs.llm_mac:LlmMac",
+        max_episode_steps=24,
+        title="Base station and a changing set of users share a channel, in an action grammar",
+        baselines="sixgym.baselines.llm_mac",
+        is_game=True,
+    )

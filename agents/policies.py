@@ -489,7 +489,7 @@ def acting_spaces(system: System[Any, Any], seats: int | None) -> Spaces:
     """
     if seats is None:
         return Spaces(system.observation_space, system.action_space)
-    groups = getattr(system, "groups", ())
+    groups: tuple[Any, ...] = getattr(system, "groups", ())
     if [g.seats for g in groups] != [seats]:
         kinds = ", ".join(f"{g.seats} {g.name}" for g in groups) or "no game"
         raise PolicyError(f"policy of {seats} agents of one kind; {type(system).__name__}: {kinds}")

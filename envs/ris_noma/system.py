@@ -14,6 +14,7 @@ from sixgym.envs.backend.rng import Draws, Kind
 from sixgym.envs.core.errors import ActionError
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
 from sixgym.envs.ris_noma.channel import (
+    Air,
     aligned_amplitude,
     evolve_links,
     link_statistics,
@@ -241,6 +242,7 @@ class RisNomaBase(System[P, State]):
         model, powers = self.model, self.info_level > 0
         links = evolve_links(model, state, self._innovation(noise))
         gain, aligned = state.gain, state.aligned
+        air: Air
         if model.hears_gains:
             # This slot's gains, and those that the next observation shows, in one pass.
             both = torch.stack([state.links, links])

@@ -37,8 +37,12 @@ class Rewards:
             return torch.where(slot.wrong.any(1), -w.rho, pay)
         if self.params.auto_delete:
             return pay
-        gain = w.rho * (w.cd * slot.correct.sum(1) - w.wd * slot.wrong.sum(1))
-        return pay + gain
+        gain = w.cd * self._number(slot.correct) - w.wd * self._number(slot.wrong)
+        return pay + w.rho * gain
+
+    def _number(self, flags: Tensor) -> Tensor:
+        """(rows,) how many are set; in the dtype, for a product with a float loses digits else."""
+        return flags.sum(1).to(self.dtype)
 
     def users(
         self, slot: Slot, team: Tensor, heard: Tensor, u: Tensor, here: Tensor, growth: Tensor
@@ -58,9 +62,9 @@ class Rewards:
         if t.alpha < 1.0:
             pay = pay + (1.0 - t.alpha) * self._own(slot)
         if t.kappa:
-            pay = pay - (w.rho * t.kappa) * (slot.sends & (heard != DCM_SG))
+            pay = pay - (w.rho * t.kappa) * (slot.sends & (heard != DCM_SG)).to(self.dtype)
         if t.ucm:
-            pay = pay - (w.rho * t.ucm) * (u != UCM_NULL)
+            pay = pay - (w.rho * t.ucm) * (u != UCM_NULL).to(self.dtype)
         if self.params.share_fairness and t.fairness:
             pay = pay + self._fairness(growth).unsqueeze(1)
         return pay * here
@@ -71,8 +75,10 @@ class Rewards:
         failed = slot.sends & (slot.outcome < DUPLICATE).unsqueeze(1)
         events = ((slot.new, w.new), (slot.dup, w.dup), (failed, -1.0))
         deletes = ((slot.correct, w.cd), (slot.wrong, -w.wd))
-        parts = [w.rho * weight * event for event, weight in (*events, *deletes) if weight]
-        return torch.stack(parts).sum(0).to(self.dtype)
+        parts = [
+            w.rho * weight * event.to(self.dtype) for event, weight in (*events, *deletes) if weight
+        ]
+        return torch.stack(parts).sum(0)
 
     def leader(self, team: Tensor, m: Tensor, growth: Tensor) -> Tensor:
         """(rows,) the base station's utility U_t.
@@ -86,9 +92,9 @@ class Rewards:
         if t.fairness:
             pay = pay + self._fairness(growth)
         if t.grant:
-            pay = pay - (self._rho * t.grant) * (m == DCM_SG).sum(1)
+            pay = pay - (self._rho * t.grant) * self._number(m == DCM_SG)
         if t.ack:
-            pay = pay - (self._rho * t.ack) * (m == DCM_ACK).sum(1)
+            pay = pay - (self._rho * t.ack) * self._number(m == DCM_ACK)
         return pay
 
     def _fairness(self, growth: Tensor) -> Tensor:

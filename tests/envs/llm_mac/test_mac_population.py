@@ -185,9 +185,7 @@ def test_who_joins_starts_afresh_on_a_seat_that_was_used() -> None:
     recycled = 0
     for t in range(1, 20):
         before = state
-        state, _ = system.play(
-            state, random_moves(system, 256, generator), draws(system, 256, t)
-        )
+        state, _ = system.play(state, random_moves(system, 256, generator), draws(system, 256, t))
         seat = torch.arange(1, 3)
         fresh = state.here & (state.agent_id != before.agent_id)
         for leaf in (state.q, state.d, state.a, state.u, state.m, state.age, state.delivered):

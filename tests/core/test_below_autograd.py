@@ -1,10 +1,12 @@
-"""Steps skip autograd's layers, and what they return is ordinary all the same."""
+"""Steps skip autograd's layers, and what they return is ordinary; compiled ones do not mix."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
 
-from sixgym.envs.core.fuse import below_autograd
+from sixgym.envs.core.fuse import below_autograd, fuse_rows
 from sixgym.envs.core.rows import Rows
 from sixgym.envs.ris_noma.params import RisNomaParams
 from sixgym.envs.ris_noma.system import RisNoma
@@ -33,3 +35,23 @@ def test_a_step_of_rows_can_be_differentiated_through_the_system() -> None:
     assert action.grad is not None
     assert bool(torch.isfinite(action.grad).all())
     assert bool((action.grad[:, 4:8] != 0).any()), "phases matter"
+
+
+class Doubler:
+    """A function whose meaning hangs on an attribute."""
+
+    def __init__(self, doubles: bool, factor: float) -> None:
+        self.doubles = doubles
+        self.factor = factor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.factor * (2.0 * x if self.doubles else x)
+
+
+@pytest.mark.slow
+def test_functions_of_equal_shapes_keep_graphs_of_their_own() -> None:
+    """No attribute is guarded, so a graph must never be found by another object of the class."""
+    x = torch.ones(4, 3)
+    made = [fuse_rows(Doubler(d, f).__call__) for d in (True, False) for f in (1.0, 5.0)]
+    assert [float(f(x)[0, 0]) for f in made] == [2.0, 10.0, 1.0, 5.0]
+    assert [float(f(torch.ones(7, 3)).sum()) for f in made] == [42.0, 210.0, 21.0, 105.0]

@@ -29,9 +29,9 @@ def test_three_seeds_of_the_shipped_configuration(name: str) -> None:
         about = read_card(FOLDER / f"{name}-{seed}.json").about
         assert (about["name"], about["seed"]) == (f"{name}/{seed}", seed)
         trained = TrainConfig.create(about["config"]).plain()
-        assert {k: v for k, v in trained.items() if k != "evaluation"} == {
-            k: v for k, v in config.items() if k != "evaluation"
-        }
+        # Seeds may have been trained apart; evaluations do not decide the numbers.
+        asked = config.keys() - {"name", "seeds", "evaluation", "checkpoint"}
+        assert {k: trained[k] for k in asked} == {k: config[k] for k in asked}
         assert about["commit"]
         assert (FOLDER / f"{name}-{seed}.csv").read_text().startswith("step,")
 

@@ -24,9 +24,11 @@ traffic     packets that arrive
 slot        one slot on the channel
 fairness    Jain's index as it grows
 rewards     the utilities of leader and followers
-metrics     what is reported, and the scores
+metrics     their names, and the scores
 observation what base station and users see
 partners    fixed policies for the side that does not play
+speech      what is said, and how the game takes it
+account     the metrics of a slot
 system      the game
 scene       the picture
 =========== ========================================================================================

@@ -5,12 +5,9 @@ from __future__ import annotations
 from sixgym.envs.core.system import Metric, Score
 
 _COUNTS = (
-    # One number a seat, added up over the seats by `system`; in this order there.
     Metric("generated", "SDU", "Packets that arrived, dropped ones included."),
     Metric("dropped", "SDU", "Packets that found a full buffer."),
     Metric("lost", "SDU", "Packets deleted before they were delivered."),
-    Metric("abandoned", "SDU", "Undelivered packets of users who left after the slot."),
-    Metric("residual", "SDU", "Growth of the undelivered packets in the buffers."),
     Metric("correct_deletes", "1", "Deletes of delivered packets."),
     Metric("senders", "1", "Users who sent."),
     Metric("grants", "1", "Grants sent."),
@@ -19,10 +16,17 @@ _COUNTS = (
     Metric("ucm", "1", "Uplink messages that are not null."),
     Metric("invalid", "1", "Moves that the grammar's level forbids, or act on an empty buffer."),
     Metric("users", "1", "Users in the slot."),
+)
+COUNTED = tuple(m.name for m in _COUNTS)
+"""Metrics that are counts over seats, in the order in which `account` adds them up."""
+_MOVED = (
+    Metric("residual", "SDU", "Growth of the undelivered packets in the buffers."),
+    Metric("abandoned", "SDU", "Undelivered packets of users who left after the slot."),
     Metric("left", "1", "Users who left after the slot."),
     Metric("joined", "1", "Users who joined after the slot."),
 )
-COUNTED = tuple(m.name for m in _COUNTS)
+MOVED = tuple(m.name for m in _MOVED)
+"""The same of those that depend on who comes and goes."""
 
 METRICS = (
     Metric("idle", "1", "1 where nobody sent."),
@@ -34,6 +38,7 @@ METRICS = (
     Metric("busy", "1", "1 where somebody sent."),
     Metric("delay", "slot", "From arrival to first decoding of the delivered packet; at least 1."),
     *_COUNTS,
+    *_MOVED,
     Metric("signalling", "1", "Messages that are not null, both directions."),
     Metric("signalling_bits", "bit", "Always-on messages: log2 of both alphabets for each user."),
     Metric("utterances", "1", "Users and base station, each speaks once."),

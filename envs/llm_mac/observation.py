@@ -133,7 +133,7 @@ def decoded_last(state: MacState) -> Tensor:
 def _look_up(table: Tensor, code: Tensor, here: Tensor) -> Tensor:
     """Lines of a table whose last line is of an empty seat."""
     line = torch.where(here, code, len(table) - 1)
-    return table.index_select(0, line.reshape(-1)).unflatten(0, line.shape)
+    return table.index_select(0, line.reshape(-1)).reshape(*line.shape, -1)
 
 
 def _combinations(*tables: Tensor) -> Tensor:

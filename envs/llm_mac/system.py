@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -12,48 +11,27 @@ from torch import Tensor
 from sixgym.envs.backend.rng import Draws
 from sixgym.envs.core.game import Game, GameStep, Group, Joint, Moves
 from sixgym.envs.core.system import Metric, Observation, Score
-from sixgym.envs.llm_mac.codes import (
-    DCM_ACK,
-    DCM_NULL,
-    DCM_SG,
-    NUM_ACTIONS,
-    UCM_NULL,
-    UCM_SR,
-)
+from sixgym.envs.llm_mac.account import Account
+from sixgym.envs.llm_mac.codes import NUM_ACTIONS
 from sixgym.envs.llm_mac.fairness import contributions, jain_index
-from sixgym.envs.llm_mac.levels import Level, bs_allowed, shield_bs, shield_ue, ue_allowed
-from sixgym.envs.llm_mac.metrics import COUNTED, METRICS, SCORES
-from sixgym.envs.llm_mac.observation import Observer, decoded_last
+from sixgym.envs.llm_mac.metrics import METRICS, SCORES
+from sixgym.envs.llm_mac.observation import Observer
 from sixgym.envs.llm_mac.params import LlmMacParams
-from sixgym.envs.llm_mac.partners import answers, messages
 from sixgym.envs.llm_mac.population import Change, Population, Streams
 from sixgym.envs.llm_mac.rewards import Rewards
 from sixgym.envs.llm_mac.scene import draw_scene, pack
-from sixgym.envs.llm_mac.slot import COLLISION, DUPLICATE, ERASURE, IDLE_SLOT, NEW, Channel, Slot
+from sixgym.envs.llm_mac.slot import Channel, Slot
+from sixgym.envs.llm_mac.speech import BS, UE, Said, Speech
 from sixgym.envs.llm_mac.state import LOG_SLOTS, MacState
 from sixgym.envs.llm_mac.traffic import Traffic
 
 if TYPE_CHECKING:
     from sixgym.envs.core.render import Canvas
 
-BS, UE = "bs", "ue"
-"""The groups: one base station, n_max seats for users."""
 ROWS = "rows"
 """No draw: tells `LlmMac.start` the number of rows."""
 HIDDEN = "hidden"
 """Key of what only a privileged controller sees."""
-
-
-class _Said(NamedTuple):
-    """The moves of a slot as the game takes them; (rows, N) int64."""
-
-    m: Tensor
-    a: Tensor
-    u: Tensor
-    heard: Tensor
-    """The message that each user had seen when it moved."""
-    invalid: Tensor
-    """Moves that the level forbids, or that act on an empty buffer."""
 
 
 class LlmMac(Game[LlmMacParams, MacState]):
@@ -109,12 +87,8 @@ class LlmMac(Game[LlmMacParams, MacState]):
         self.channel = Channel(p, dtype, where)
         self.rewards = Rewards(p, dtype, where)
         self.observer = Observer(p, where)
-        # An enumeration member: torch.compile takes plain numbers of objects for variables.
-        self._level = Level(p.pag_level)
-        self._leads = p.timing == "stackelberg"
-        self._bits = math.log2(p.num_dcm) + math.log2(p.num_ucm)
-        self._seat = torch.arange(1, p.n_max + 1, device=where)
-        self._outcomes = torch.tensor([IDLE_SLOT, COLLISION, ERASURE, DUPLICATE, NEW], device=where)
+        self.speech = Speech(p, where)
+        self.account = Account(p, dtype, where)
         self._seat_groups()
         self._set_draws()
 
@@ -137,7 +111,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
         elif p.role == "follower":
             self.set_groups((follower,))
         else:
-            self.set_groups((leader, follower), ((BS,), (UE,)) if self._leads else None)
+            self.set_groups((leader, follower), ((BS,), (UE,)) if self.speech.leads else None)
         self.metrics = (  # type: ignore[misc]
             *self.metrics,
             Metric("x_bs", "1", "(o, all u, all m) after the slot.", 1, (1 + 2 * p.n_max,)),
@@ -216,39 +190,14 @@ class LlmMac(Game[LlmMacParams, MacState]):
 
     # ------------------------------------------------------------------------------------ messages
 
-    def message(self, state: MacState, moves: Moves) -> Tensor | None:
-        """(rows, N) int64: the base station's message as the users get it; None before it moves."""
-        said = self._spoken(state, moves)
-        if said is None:
-            return None
-        return shield_bs(self._level, self._bs_allowed(state), said).move
-
-    def _spoken(self, state: MacState, moves: Moves) -> Tensor | None:
-        """Its message before the level is applied."""
-        if self.params.role == "follower":
-            return messages(self.params, state)
-        if BS not in moves:
-            return None
-        move = moves[BS][:, 0]
-        if self.params.bs_action == "multi":
-            return move
-        grant, ack = (part == self._seat for part in move.split(1, 1))
-        return torch.where(ack, DCM_ACK, torch.where(grant, DCM_SG, DCM_NULL))
-
     def heard(self, state: MacState, moves: Moves) -> Tensor:
-        """(rows, N) int64: the last message that each user has heard."""
-        message = self.message(state, moves) if self._leads else None
-        return state.m if message is None else message
+        """(rows, N) int64: the last message that each user has heard.
 
-    def _bs_allowed(self, state: MacState) -> Tensor:
-        """(rows, N, messages) bool: what each seat may be sent."""
-        return bs_allowed(
-            self._level,
-            state.here,
-            decoded_last(state) > 0,
-            state.u == UCM_SR,
-            self.params.num_dcm,
-        )
+        Args:
+            state: at the beginning of a slot.
+            moves: of those whose turn is over.
+        """
+        return self.speech.heard(state, moves)
 
     def allowed(self, state: MacState, moves: Moves) -> dict[str, Tensor]:
         """Masks by the level of the grammar.
@@ -257,49 +206,14 @@ class LlmMac(Game[LlmMacParams, MacState]):
         depends on the first, see `sixgym.envs.llm_mac.levels.bs_free_masks`. Before the base
         station has moved users may do what some message allows.
         """
-        p, level = self.params, self._level
-        masks = {}
-        if p.role != "follower":
-            each = self._bs_allowed(state)
-            if p.bs_action == "pointer":
-                nobody = torch.ones_like(each[:, :1, 0])
-                parts = (nobody, each[..., DCM_SG], nobody, each[..., DCM_ACK])
-                masks[BS] = torch.cat(parts, 1).unsqueeze(1)
-            else:
-                masks[BS] = each.flatten(1).unsqueeze(1)
-        if p.role != "leader":
-            open_ended = self._leads and p.role == "all" and BS not in moves
-            level = min(level, Level.CONTEXT) if open_ended else level
-            heard = self.heard(state, moves)
-            masks[UE] = ue_allowed(level, state.here, state.q, heard, p.num_ucm)
-        return masks
-
-    def _listen(self, state: MacState, moves: Moves, noise: Draws) -> _Said:
-        """The moves of all as the game takes them, a partner's included."""
-        p, here = self.params, state.here
-        spoken = self._spoken(state, moves)
-        assert spoken is not None
-        bs = shield_bs(self._level, self._bs_allowed(state), spoken)
-        heard = bs.move if self._leads else state.m
-        if p.role == "leader":
-            move = answers(p, state, heard, noise.get("partner", state.coin))
-        else:
-            move = torch.where(here, moves[UE], 0)
-        invalid = bs.invalid.to(torch.int64)
-        if self._level >= Level.CONTEXT:
-            ue = shield_ue(ue_allowed(self._level, here, state.q, heard, p.num_ucm), move)
-            move, wrong = ue
-        else:
-            wrong = (move >= p.num_ucm) & (state.q == 0)
-        a = torch.div(move, p.num_ucm, rounding_mode="floor")
-        return _Said(bs.move, a, move - p.num_ucm * a, heard, invalid + wrong)
+        return self.speech.allowed(state, moves)
 
     # ---------------------------------------------------------------------------------------- play
 
     def play(self, state: MacState, moves: Moves, noise: Draws) -> tuple[MacState, GameStep]:
         """One slot of all."""
         p = self.params
-        said = self._listen(state, moves, noise)
+        said = self.speech.listen(state, moves, noise)
         arrivals = self.traffic.arrivals(state, noise)
         slot = self.channel(state, said.a, arrivals, noise)
         age = state.age + state.here
@@ -325,16 +239,12 @@ class LlmMac(Game[LlmMacParams, MacState]):
         )
         if state.coin.shape[1]:
             new = new._replace(coin=noise["coin"])
-        metrics = self._account(state, said, slot, jain)
         new, change = self._move_people(state, new, noise, parts)
         stays = state.here if change is None else state.here & ~change.leaves
         past = self.observer.remember(state, said.heard, stays)
         new = new._replace(past_user=past.user, past_seat=past.seat, past_cell=past.cell)
         team = self.rewards.team(slot)
-        metrics |= self._counts(state, new, said, slot, change) | {"team_reward": team}
-        metrics["signalling"] = metrics["dcm"] + metrics["ucm"]
-        metrics["signalling_bits"] = self._bits * metrics["users"]
-        metrics["utterances"] = metrics["users"] + 1.0
+        metrics = self.account(state, new, said, slot, change, team)
         if self.info_level > 0:
             x_bs, x_ue = self.tuples(new, {})
             metrics |= {"x_bs": x_bs.to(self.dtype), "x_ue": x_ue.to(self.dtype)}
@@ -342,9 +252,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
         reward = self._pay(state, said, slot, team, growth)
         return new, GameStep(reward, self._is_done(new), metrics)
 
-    def _pay(
-        self, state: MacState, said: _Said, slot: Slot, team: Tensor, growth: Tensor
-    ) -> Tensor:
+    def _pay(self, state: MacState, said: Said, slot: Slot, team: Tensor, growth: Tensor) -> Tensor:
         """(rows, agents) the utilities of those who play."""
         role, rewards = self.params.role, self.rewards
         parts = []
@@ -394,61 +302,7 @@ class LlmMac(Game[LlmMacParams, MacState]):
 
     # ------------------------------------------------------------------------------------- metrics
 
-    def _account(self, state: MacState, said: _Said, slot: Slot, jain: Tensor) -> dict[str, Tensor]:
-        """The metrics that are not counts over seats."""
-        events = (slot.outcome.unsqueeze(0) == self._outcomes.unsqueeze(1)).to(self.dtype)
-        idle, collision, erasure, duplicate, fresh = events.unbind(0)
-        # J of an empty past is 1: it enters with the first slot, so that the sum is J.
-        growth = jain - torch.where(state.slot.unsqueeze(1) == 0, 0.0, state.jain)
-        users = state.here.sum(1).clamp_min(1)
-        return {
-            "idle": idle,
-            "collision": collision,
-            "erasure": erasure,
-            "duplicate": duplicate,
-            "delivered": fresh,
-            "decoded": duplicate + fresh,
-            "busy": 1.0 - idle,
-            "delay": slot.delay.to(self.dtype),
-            "occupancy": slot.q.sum(1) / (users * self.params.buffer_size).to(self.dtype),
-            "jain": growth[:, 0],
-            "jain_demand": growth[:, 1],
-        }
-
-    def _counts(
-        self, state: MacState, new: MacState, said: _Said, slot: Slot, change: Change | None
-    ) -> dict[str, Tensor]:
-        """The metrics that are counts over seats."""
-        before, after = state.q - state.d, new.q - new.d
-        none = torch.zeros_like(state.q)
-        abandoned = left = joined = none
-        if change is not None:
-            left = change.leaves.to(torch.int64)
-            abandoned = (slot.q - slot.d) * left
-            joined = (change.agent_id > state.next_id.unsqueeze(1) - 1).to(torch.int64)
-            if self.params.traffic == "saturated":  # who joins brings a full buffer along
-                before = before + joined * self.params.buffer_size
-        counts = [
-            slot.arrivals,
-            slot.dropped,
-            slot.wrong,
-            abandoned,
-            after - before,
-            slot.correct,
-            slot.sends,
-            said.m == DCM_SG,
-            said.m == DCM_ACK,
-            said.m != DCM_NULL,
-            said.u != UCM_NULL,
-            said.invalid,
-            state.here,
-            left,
-            joined,
-        ]
-        total = torch.stack([c.to(self.dtype) for c in counts]).sum(-1)
-        return dict(zip(COUNTED, total.unbind(0), strict=True))
-
-    def _log(self, state: MacState, said: _Said, slot: Slot) -> Tensor:
+    def _log(self, state: MacState, said: Said, slot: Slot) -> Tensor:
         """The picture's memory with this slot in front; see `scene` for the bits."""
         code = pack(
             state.here, said.a, said.m, said.u, slot.outcome.unsqueeze(1), slot.correct, slot.sends

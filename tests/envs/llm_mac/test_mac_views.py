@@ -18,6 +18,8 @@ from sixgym.envs.core.make import make_vector_env
 from sixgym.envs.core.pettingzoo_view import env, parallel_env
 from sixgym.envs.llm_mac import LlmMac
 from sixgym.envs.llm_mac.codes import DCM_ACK, DCM_NULL, DCM_SG
+from sixgym.envs.llm_mac.levels import bs_allowed, shield_bs, shield_ue, ue_allowed
+from sixgym.envs.llm_mac.observation import decoded_last
 from sixgym.envs.llm_mac.partners import answers, messages
 
 ID = "sixgym/LlmMac-v0"
@@ -323,3 +325,22 @@ def test_the_world_does_not_depend_on_what_is_done_in_it() -> None:
     for (ids, came), (other_ids, other_came) in zip(*stories, strict=True):
         assert torch.equal(ids, other_ids)
         assert torch.equal(came, other_came)
+
+
+@pytest.mark.parametrize("level", [-1, 0, 1, 2, 3])
+def test_the_game_takes_moves_as_the_grammars_shields_do(level: int) -> None:
+    """What `speech` does to moves is what `levels` says of every level."""
+    system = game(4, pag_level=level, population="episodic", population_sizes=(2, 4))
+    state, generator = first(system, 128), torch.Generator().manual_seed(level)
+    for t in range(1, 12):
+        chosen = random_moves(system, 128, generator)
+        facts = (state.here, decoded_last(state) > 0, state.u == 1)
+        bs = shield_bs(level, bs_allowed(level, *facts), chosen["bs"][:, 0])
+        move = torch.where(state.here, chosen["ue"], 0)
+        ue = shield_ue(ue_allowed(level, state.here, state.q, bs.move), move)
+        void = (move > 1) & (state.q == 0)
+        state, step = system.play(state, chosen, draws(system, 128, t))
+        assert torch.equal(state.m, bs.move)
+        assert torch.equal(2 * state.a + state.u, ue.move)
+        wrong = bs.invalid.sum(1) + (ue.invalid | void).sum(1)
+        assert torch.equal(step.metrics["invalid"], wrong.float())

@@ -1,8 +1,9 @@
 """Fusing a pure function of tensors into one compiled kernel.
 
-Many rows share one graph whose number of rows is free (torch.compile). A single row has a graph of
-its own, handed to the compiler's backend directly: there the guards and wrappers of torch.compile
-cost several times the physics, and nothing that they guard can change.
+The graph is handed to the compiler's backend directly, with the shapes fixed: the rows of an
+environment never change in number. `torch.compile` would guard what cannot change, which at one row
+costs several times the physics; and a graph whose number of rows is free takes up to twice the time
+at a thousand rows, since loops of unknown length are not turned into vectors well.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ import functools
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
-
-R = TypeVar("R")
 
 _AUTOGRAD = functools.reduce(
     operator.or_,
@@ -40,39 +38,7 @@ def below_autograd() -> AbstractContextManager[Any]:
     return torch._C._ExcludeDispatchKeyGuard(_AUTOGRAD)
 
 
-def fuse_rows(function: Callable[..., R]) -> Callable[..., R]:
-    """One compiled graph whose number of rows, two or more, is free.
-
-    Args:
-        function: pure, of nested tuples and dictionaries of tensors with a leading row axis; what
-            else it uses never changes.
-
-    Returns:
-        The same function; the first call compiles, which takes tens of seconds.
-    """
-
-    def own(*arguments: Any) -> R:
-        return function(*arguments)
-
-    # Only tensors change between calls, so the guards on Python attributes can go. Graphs are kept
-    # by code object: without one of its own a function would be given the graph of another.
-    own = FunctionType(own.__code__.replace(), globals(), closure=own.__closure__)
-    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
-    fused = torch.compile(own, fullgraph=True, dynamic=False, options=options)
-    is_new = True
-
-    def call(*arguments: Any) -> R:
-        nonlocal is_new
-        if is_new:  # the rows alone: loops over an inner axis of unknown length take four times
-            for leaf in _leaves(arguments):
-                torch._dynamo.maybe_mark_dynamic(leaf, 0)
-            is_new = False
-        return cast("R", fused(*arguments))
-
-    return call
-
-
-class FusedRow:
+class Fused:
     """A pure function compiled for tensors of fixed shapes, called without guards.
 
     Args:
@@ -88,7 +54,7 @@ class FusedRow:
         leaves: list[Any] = list(_leaves(example))
         # Fake tensors: a branch on a value is an error here, not a constant in the graph.
         graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
-        # The kernels of one row take less time than a wrapper in Python that calls them.
+        # At few rows the kernels take less time than a wrapper in Python that calls them.
         fused = torch._inductor.compile(graph, leaves, options={"cpp_wrapper": True})
         self._compiled = cast("Callable[..., list[Tensor]]", fused)
 

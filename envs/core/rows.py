@@ -16,7 +16,7 @@ from torch import Tensor
 from sixgym.envs.backend.rng import Draws, episode_key
 from sixgym.envs.core.ahead import DrawsAhead
 from sixgym.envs.core.errors import OptionsError, StateError
-from sixgym.envs.core.fuse import FusedRow, below_autograd, fuse_rows
+from sixgym.envs.core.fuse import Fused, below_autograd
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
@@ -64,7 +64,7 @@ class Rows(Generic[P, S]):
         system: the dynamics; its device and dtype are the rows'.
         num_rows: at least 1.
         max_episode_steps: steps after which ``truncated`` is set; None never truncates.
-        compile: fuse the step with torch.compile (tens of seconds once); eager otherwise. The two
+        compile: fuse the step by torch's compiler (tens of seconds once); eager otherwise. The two
             agree to float tolerance, as do eager batches of different sizes; one batch repeats
             itself bit for bit.
 
@@ -273,8 +273,7 @@ class Rows(Generic[P, S]):
 
     def _compiled(self, *example: Any) -> Callable[..., _Result]:
         if self._fused is None:
-            alone = self.num_rows == 1
-            self._fused = FusedRow(self._pure, *example) if alone else fuse_rows(self._pure)
+            self._fused = Fused(self._pure, *example)
         return self._fused
 
     def state_dict(self) -> dict[str, Tensor]:

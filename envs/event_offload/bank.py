@@ -72,7 +72,11 @@ class EventBank:
         """(n, N) float32 tail confidences."""
         self.traits = torch.from_numpy(np.stack(traits, 1)).to(device, dtype)
         """(n, 5) zeros and ones, see `ONE`."""
-        self._table = torch.cat([self.conf.T, self.traits.T.float()]).contiguous()
+        # The traits as bits of one number: one look-up instead of five.
+        powers = 2.0 ** torch.arange(len(traits), dtype=torch.float32)
+        code = torch.from_numpy(np.stack(traits, 1)).float() @ powers
+        self._table = torch.cat([self.conf.T, code.to(device).unsqueeze(0)]).contiguous()
+        self._bits = torch.arange(len(traits), dtype=torch.int32, device=device)[:, None, None]
         self.label = torch.from_numpy(pool.y[index].astype(np.int64)).to(device)
         """(n,) true class: 0 head, 1..K tail."""
         self.answer = torch.from_numpy(answer.astype(np.int64)).to(device)
@@ -133,4 +137,5 @@ class EventBank:
         """
         flat = self._table.index_select(1, events.reshape(-1))
         columns = flat.reshape(-1, *events.shape)
-        return columns[: self.num_exits], columns[self.num_exits :].to(self.traits.dtype)
+        bits = (columns[self.num_exits].to(torch.int32) >> self._bits) & 1
+        return columns[: self.num_exits], bits.to(self.traits.dtype)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sixgym.envs.core.fuse import below_autograd, fuse_rows
+from sixgym.envs.core.fuse import Fused, below_autograd
 from sixgym.envs.core.rows import Rows
 from sixgym.envs.ris_noma.params import RisNomaParams
 from sixgym.envs.ris_noma.system import RisNoma
@@ -52,6 +52,5 @@ class Doubler:
 def test_functions_of_equal_shapes_keep_graphs_of_their_own() -> None:
     """No attribute is guarded, so a graph must never be found by another object of the class."""
     x = torch.ones(4, 3)
-    made = [fuse_rows(Doubler(d, f).__call__) for d in (True, False) for f in (1.0, 5.0)]
+    made = [Fused(Doubler(d, f).__call__, x) for d in (True, False) for f in (1.0, 5.0)]
     assert [float(f(x)[0, 0]) for f in made] == [2.0, 10.0, 1.0, 5.0]
-    assert [float(f(torch.ones(7, 3)).sum()) for f in made] == [42.0, 210.0, 21.0, 105.0]

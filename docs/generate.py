@@ -118,7 +118,8 @@ def board(id: str) -> str:
         ]
         for row in found.rows
     ]
-    head = ["policy", "kind", "sees", f"{found.headline.name} ({unit})", "normalised"]
+    name = found.headline.name + (f" ({unit})" if unit else "")
+    head = ["policy", "kind", "sees", name, "normalised"]
     head += ["decide (µs)", "step (µs)"]
     task = found.task
     length = "" if task.horizon is None else f" of {task.horizon} steps"

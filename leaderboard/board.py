@@ -119,13 +119,19 @@ SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), 
 """Prefixes for what a person reads."""
 
 
+COUNTS = ("1", "SDU", "slot")
+"""Units that take no SI prefix."""
+
+
 def prefix_of(value: float, unit: str) -> tuple[float, str]:
     """A factor to divide by and the prefixed unit, so that ``value`` reads between 1 and 1000.
 
-    Pure numbers (unit ``1`` or none) are left as they are.
+    Pure numbers (unit ``1`` or none) and counts (``SDU``, ``slot``) are left as they are.
     """
     if unit in ("", "1"):
         return 1.0, ""
+    if unit.partition("/")[0] in COUNTS:
+        return 1.0, unit
     size = abs(value)
     for factor, prefix in SI:
         if size >= factor:

@@ -110,7 +110,7 @@ def board_table(board: Board) -> Table:
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("sees", no_wrap=True)
-    table.add_column(unit or headline.unit, justify="right", no_wrap=True)
+    table.add_column(unit or headline.name, justify="right", no_wrap=True)
     table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("norm.", justify="right", no_wrap=True)
     for score in costs(board):

@@ -11,7 +11,7 @@ import importlib
 import re
 from typing import Annotated, Any, Literal, NamedTuple, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -160,6 +160,24 @@ class PPO(OnPolicy):
     target_kl: Rate | None = None
 
 
+class TeamNetwork(_Strict):
+    """``policy_kwargs`` of MAPPO, see `sixgym.agents.team`.
+
+    ``sizes`` go to the network; which there are is the network's to say.
+    """
+
+    net: str
+    critic: Literal["central", "own"] = "central"
+    ratio: Literal["agent", "mean"] = "agent"
+    sizes: dict[str, JsonValue] = {}
+
+
+class MAPPO(PPO):
+    """PPO of all agents of a game; ``n_steps`` and ``batch_size`` count slots of a row."""
+
+    policy_kwargs: TeamNetwork  # type: ignore[assignment]  # not of layers
+
+
 class RecurrentPPO(PPO):
     """Proximal policy optimisation with an LSTM."""
 
@@ -240,7 +258,7 @@ class TD3(Deterministic):
 
 
 class Algorithm(NamedTuple):
-    """An algorithm of Stable-Baselines3 or sb3-contrib."""
+    """An algorithm of Stable-Baselines3 or sb3-contrib, or one made of theirs."""
 
     name: str
     path: str
@@ -250,7 +268,7 @@ class Algorithm(NamedTuple):
     """Names that ``policy`` may have; the first is the default."""
     actions: tuple[str, ...]
     """Kinds of action space that it can act in."""
-    head: Literal["distribution", "q", "squashed", "deterministic"]
+    head: Literal["distribution", "q", "squashed", "deterministic", "team"]
     """How an exported policy turns its last layer into an action."""
     on_policy: bool
     masked: bool = False
@@ -299,6 +317,15 @@ ALGORITHMS: dict[str, Algorithm] = {
             "distribution",
             True,
             recurrent=True,
+        ),
+        Algorithm(
+            "mappo",
+            "sixgym.agents.team.policy:MAPPO",
+            MAPPO,
+            ("TeamPolicy",),
+            ("MultiDiscrete", "Box"),
+            "team",
+            True,
         ),
     )
 }

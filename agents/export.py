@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecNormalize
 
+    from sixgym.agents.policies import AnyPolicy
+    from sixgym.agents.team.player import TeamPlayer
 
-def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> NeuralPolicy:
-    """The acting part of a model as a `NeuralPolicy`: same actions, normalisation included.
+
+def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> AnyPolicy:
+    """The acting part of a model as a policy: same actions, normalisation included.
 
     Weights are copied, so a features extractor or an LSTM that actor and critic share is written
     once and the model may be trained on.
@@ -39,6 +42,8 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> NeuralPolicy
         PolicyError: the model is of another class or its network of another form.
     """
     algorithm = algorithm_of(model)
+    if algorithm.head == "team":
+        return _team(model, name)
     hidden, heads, lstm = _actor(model, algorithm)
     linear = [layer for layer in hidden if isinstance(layer, nn.Linear)]
     architecture = Architecture(
@@ -73,6 +78,18 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> NeuralPolicy
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise PolicyError(f"{type(model).__name__}: a network of another form: {reason}") from None
+    return policy
+
+
+def _team(model: Any, name: str) -> TeamPlayer:
+    """The actor of a team."""
+    from sixgym.agents.team.player import TeamPlayer
+
+    trained = model.policy.game
+    game = type(trained)(trained.params)  # in the layout that one controller has by default
+    policy = TeamPlayer(model.policy.architecture, game, name=name)
+    actor = model.policy.actor.state_dict()
+    policy.actor.load_state_dict({k: v.detach().cpu().clone() for k, v in actor.items()})
     return policy
 
 

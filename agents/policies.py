@@ -10,14 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -27,7 +35,10 @@ from sixgym.agents.algorithms import Activation
 from sixgym.envs.core.errors import PolicyError, SixgymError
 
 if TYPE_CHECKING:
+    from sixgym.agents.team.player import TeamPlayer
     from sixgym.envs.core.system import System
+
+    AnyPolicy: TypeAlias = "NeuralPolicy | TeamPlayer"
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -74,6 +85,21 @@ class Architecture(_Strict):
     masked: bool = False
 
 
+class TeamArchitecture(_Strict):
+    """The network of a team, see `sixgym.agents.team`: its name, and the sizes that make it."""
+
+    net: str
+    sizes: dict[str, JsonValue] = {}
+
+
+def _kind_of(architecture: Any) -> str:
+    """Whether this is a team's, whose network has a name."""
+    named = isinstance(architecture, TeamArchitecture) or (
+        isinstance(architecture, dict) and "net" in architecture
+    )
+    return "team" if named else "mlp"
+
+
 class Normalization(_Strict):
     """Constants of the observation's normalisation; its mean and variance are among the tensors."""
 
@@ -89,7 +115,10 @@ class Card(_Strict):
     env_kwargs: dict[str, JsonValue] = {}
     observation_space: dict[str, JsonValue]
     action_space: dict[str, JsonValue]
-    architecture: Architecture
+    architecture: Annotated[
+        Annotated[Architecture, Tag("mlp")] | Annotated[TeamArchitecture, Tag("team")],
+        Discriminator(_kind_of),
+    ]
     normalization: Normalization | None = None
     seats: int | None = Field(None, ge=1)
     """Agents of a game that share the policy, each by its own observation; None: one agent."""
@@ -176,6 +205,10 @@ class NeuralPolicy(nn.Module):
                     zeros = torch.zeros(space.shape or (), dtype=torch.float64)
                     self.register_buffer(f"observation_{moment}{key and '_' + key}", zeros)
         self.requires_grad_(False)
+
+    def space_cards(self) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+        """What it sees and does, as plain data."""
+        return describe(self.observation_space), describe(self.action_space)
 
     def seed(self, seed: int) -> None:
         """Seed the samples of ``predict(..., deterministic=False)``."""
@@ -359,7 +392,7 @@ def _outputs(space: gym.Space[Any]) -> int:
 
 
 def save_policy(
-    policy: NeuralPolicy,
+    policy: AnyPolicy,
     path: str | Path,
     *,
     env: str,
@@ -382,11 +415,12 @@ def save_policy(
     weights.parent.mkdir(parents=True, exist_ok=True)
     # A clone each: tensors that share memory are refused by the format.
     data = save_tensors({k: v.clone().contiguous() for k, v in policy.state_dict().items()})
+    seen, moved = policy.space_cards()
     card = Card(
         env=env,
         env_kwargs=env_kwargs or {},
-        observation_space=describe(policy.observation_space),
-        action_space=describe(policy.action_space),
+        observation_space=seen,
+        action_space=moved,
         architecture=policy.architecture,
         normalization=policy.normalization,
         seats=policy.seats,
@@ -406,15 +440,17 @@ def load_policy(
     *,
     observation_space: gym.Space[Any] | None = None,
     action_space: gym.Space[Any] | None = None,
-) -> NeuralPolicy:
+    system: System[Any, Any] | None = None,
+) -> AnyPolicy:
     """Build a policy from its weights and card; nothing in either is executed.
 
     Args:
         path: the weights, the card, their common stem, or the folder of a run of one seed (whose
             best policy is taken).
-        observation_space: of one row, or of one agent where some share the policy; None makes
-            the card's environment to ask it.
+        observation_space: of one row, or of one agent where some share the policy; None asks the
+            system.
         action_space: likewise.
+        system: what is to be played; None makes that of the card's environment.
 
     Raises:
         PolicyError: a file is missing, truncated or altered, or the policy is for other spaces.
@@ -429,22 +465,32 @@ def load_policy(
             f"{weights}: {len(data)} bytes, truncated or altered: not the checksum "
             f"of {card_path.name}"
         )
-    if observation_space is None or action_space is None:
-        made = _spaces_of(card, card_path)
-        observation_space = observation_space or made.observation
-        action_space = action_space or made.action
-    for field, space in (("observation", observation_space), ("action", action_space)):
-        known, own = getattr(card, f"{field}_space"), describe(space)
-        if known != own:
-            raise PolicyError(f"{card_path}: {field} space {known}; {card.env} has {own}")
-    policy = NeuralPolicy(
-        card.architecture,
-        observation_space,
-        action_space,
-        normalization=card.normalization,
-        seats=card.seats,
-        name=str(card.about.get("name", card_path.stem)),
-    )
+    name = str(card.about.get("name", card_path.stem))
+    policy: AnyPolicy
+    if isinstance(card.architecture, TeamArchitecture):
+        from sixgym.agents.team.player import TeamPlayer
+
+        played = _system_of(card, card_path) if system is None else system
+        policy = TeamPlayer(card.architecture, played, name=name)
+    else:
+        if observation_space is None or action_space is None:
+            made = acting_spaces(
+                _system_of(card, card_path) if system is None else system, card.seats
+            )
+            observation_space = observation_space or made.observation
+            action_space = action_space or made.action
+        for field, space in (("observation", observation_space), ("action", action_space)):
+            known, own = getattr(card, f"{field}_space"), describe(space)
+            if known != own:
+                raise PolicyError(f"{card_path}: {field} space {known}; {card.env} has {own}")
+        policy = NeuralPolicy(
+            card.architecture,
+            observation_space,
+            action_space,
+            normalization=card.normalization,
+            seats=card.seats,
+            name=name,
+        )
     _fill(policy, data, weights)
     policy.card = card
     return policy
@@ -464,7 +510,9 @@ def read_card(path: Path) -> Card:
         raise PolicyError(f"{path}: not a policy card: not text") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
+        # The kind of architecture that was read it as is no field of the file.
+        loc = [k for i, k in enumerate(first["loc"]) if (i, k) not in ((1, "mlp"), (1, "team"))]
+        where = ".".join(map(str, loc)) or "file"
         raise PolicyError(f"{path}: not a policy card: {where}: {first['msg']}") from None
 
 
@@ -496,20 +544,19 @@ def acting_spaces(system: System[Any, Any], seats: int | None) -> Spaces:
     return Spaces(groups[0].observation_space, groups[0].action_space)
 
 
-def _spaces_of(card: Card, path: Path) -> Spaces:
+def _system_of(card: Card, path: Path) -> System[Any, Any]:
     import sixgym  # noqa: F401 - registers the environments
     from sixgym.envs.core.make import make_system
     from sixgym.envs.core.registry import entry
 
     kwargs: dict[str, Any] = {k: v for k, v in card.env_kwargs.items() if k not in OF_THE_ROWS}
     try:
-        system = make_system(entry(card.env).system, **kwargs)
+        return make_system(entry(card.env).system, **kwargs)
     except (SixgymError, TypeError) as error:
         raise PolicyError(f"{path}: its environment cannot be made: {error}") from None
-    return acting_spaces(system, card.seats)
 
 
-def _fill(policy: NeuralPolicy, data: bytes, where: Path) -> None:
+def _fill(policy: AnyPolicy, data: bytes, where: Path) -> None:
     """Load tensors of exactly the expected names, shapes and kinds."""
     try:
         tensors = load_tensors(data)

@@ -194,7 +194,7 @@ def check(config: TrainConfig) -> None:
             f"algorithm={config.algorithm!r}: acts in {allowed}; {config.env} has {action}"
         )
     is_dict = type(observation).__name__ == "Dict"
-    if is_dict != config.policy.startswith("MultiInput"):
+    if config.method.head != "team" and is_dict != config.policy.startswith("MultiInput"):
         fitting = [p for p in config.method.policies if p.startswith("MultiInput") == is_dict]
         raise ConfigError(
             f"policy={config.policy!r}: allowed for the observations of {config.env}: "
@@ -213,13 +213,25 @@ def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
     """
     from stable_baselines3.common.vec_env import VecNormalize
 
+    from sixgym.agents.team.registry import notes_of
     from sixgym.envs.core.multiagent_sb3 import make_multiagent_vec_env
     from sixgym.envs.core.sb3_view import make_vec_env
+    from sixgym.envs.core.team_sb3 import make_team_vec_env
 
     kwargs: dict[str, Any] = {"preset": config.preset, **config.env_kwargs}
     rows = config.num_envs if rows is None else rows
     env: VecEnv
-    if config.shared:
+    if config.method.head == "team":
+        network = config.hyperparameters.policy_kwargs  # type: ignore[attr-defined]
+        env = make_team_vec_env(
+            config.env,
+            rows,
+            world="train",
+            finite_horizon=config.finite_horizon,
+            notes=notes_of(config.env, network.net, network.sizes, kwargs),
+            **kwargs,
+        )
+    elif config.shared:
         env = make_multiagent_vec_env(config.env, rows, world="train", **kwargs)
     else:
         env = make_vec_env(
@@ -251,6 +263,7 @@ def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
 
     chosen = config.chosen
     network = chosen.pop("policy_kwargs", {})
+    network |= network.pop("sizes", {})
     if "activation_fn" in network:
         network["activation_fn"] = ACTIVATIONS[network["activation_fn"]]
     for key in ("learning_rate", "clip_range", "clip_range_vf"):

@@ -24,6 +24,9 @@ INTERFACE = ("observation", "action_mode")
 """Parameters that only say how an agent is connected to a system. A trained policy brings them from
 its card; everything else, the physics above all, is the task's."""
 
+LANGUAGE_MODEL = "llm:"
+"""What the name of a language model begins with; its file follows."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -42,6 +45,8 @@ class Player:
 
     card: PolicyCard
     members: list[Member] = field(default_factory=list)
+    report: Callable[[], str] | None = None
+    """What there is to say beside the scores once it has played, in one line."""
 
 
 def find_player(id: str, policy: str | Policy) -> Player:
@@ -50,15 +55,19 @@ def find_player(id: str, policy: str | Policy) -> Player:
     Args:
         id: the registered environment.
         policy: the name of a baseline or of shipped weights; the path of weights, of a run, or of
-            the runs of several seeds; or an object with ``predict``.
+            the runs of several seeds; ``llm:FILE.yaml``, a language model behind a server (see
+            `sixgym.agents.llm.player`); or an object with ``predict``.
 
     Raises:
         UnknownIdError: nothing of that name; the message lists what there is.
         PolicyError: the weights are damaged, or for another environment.
+        ConfigError: the file of a language model is missing or malformed.
     """
     if not isinstance(policy, str):
         card = _card(policy_name(policy), "file", "learned", "observation", "A Python object.", id)
         return Player(card, [Member(lambda system: policy)])
+    if policy.startswith(LANGUAGE_MODEL):
+        return _language_model(id, policy)
     baselines = load_baselines(id)
     if policy in baselines:
         return player_of(baselines[policy], id)
@@ -72,6 +81,17 @@ def find_player(id: str, policy: str | Policy) -> Player:
     raise UnknownIdError(
         f"policy={policy!r}: unknown, and no such file; policies of {id}: {', '.join(known)}"
     )
+
+
+def _language_model(id: str, policy: str) -> Player:
+    """The player of a language model's file."""
+    from sixgym.agents.llm.player import LlmPlayer, check_id
+
+    check_id(entry(id).load_system(), id)
+    model = LlmPlayer.load(policy.removeprefix(LANGUAGE_MODEL))
+    card = _card(model.name, "file", "learned", "observation", model.description, id)
+    card = card.model_copy(update={"origin": policy})
+    return Player(card, [Member(model.make)], model.report)
 
 
 def player_of(baseline: Baseline, id: str) -> Player:
@@ -198,10 +218,9 @@ def _trained(id: str, name: str | None, source: str, paths: list[Path]) -> Playe
 
 def _member(card: Card, path: Path) -> Member:
     def make(system: System[Any, Any]) -> Policy:
-        from sixgym.agents.policies import acting_spaces, load_policy
+        from sixgym.agents.policies import load_policy
 
-        seen, moved = acting_spaces(system, card.seats)
-        return load_policy(path, observation_space=seen, action_space=moved)
+        return load_policy(path, system=system)
 
     seed, config = card.about.get("seed"), card.about.get("config")
     steps = config.get("total_steps") if isinstance(config, dict) else None

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sixgym.envs.backend.rng import DrawTable, episode_key
+from sixgym.baselines.coins import Coins
 from sixgym.envs.core.errors import PolicyError
 from sixgym.envs.llm_mac.codes import (
     DCM_ACK,
@@ -140,31 +139,6 @@ class Reader:
         return parts
 
 
-class Coins:
-    """Uniform numbers of a policy: once attached a hash of row seed, episode and step.
-
-    Args:
-        seats: numbers a row.
-    """
-
-    def __init__(self, seats: int) -> None:
-        self._table = DrawTable({_DRAW: ("uniform", (seats,))}, dtype=torch.float64)
-        self._calls = 0
-        self.env: SixgymVectorEnv | None = None
-
-    def __call__(self, rows: int) -> Floats:
-        """(rows, seats)."""
-        if self.env is None:
-            place = torch.arange(rows, dtype=torch.int64)
-            key, step = episode_key(place, torch.full_like(place, self._calls)), place * 0
-            self._calls += 1
-        else:
-            held = self.env.rows
-            key, step = episode_key(held.seed, held.episode).cpu(), held.step.cpu()
-        drawn: Floats = self._table.draw(key, step)[_DRAW].numpy()
-        return drawn
-
-
 class AccessScheme(ABC):
     """Base of all schemes: moves for everybody who plays, from what is seen.
 
@@ -185,7 +159,7 @@ class AccessScheme(ABC):
         self.name = name
         self.params = system.params
         self._read = Reader(system)
-        self.coins = Coins(self.params.n_max)
+        self.coins = Coins(self.params.n_max, _DRAW)
         self._is_flat = not isinstance(system.action_space, gym.spaces.Dict)
 
     def attach(self, env: SixgymVectorEnv) -> None:

@@ -142,6 +142,7 @@ class Game(System[P, S]):
             raise OptionsError("joint='flat': the agents' spaces do not mix; allowed: 'dict'")
         self.joint: Joint = self._joint_wanted or ("flat" if can_be_flat else "dict")
         self._moved = {k: cast("tuple[int, ...]", s.shape) for k, s in moved.items()}
+        self._seen = {k: cast("tuple[int, ...]", s.shape) for k, s in seen.items()}
         is_flat = self.joint == "flat"
         self.observation_space = cast("Any", flat_seen) if is_flat else spaces.Dict(seen)
         self.action_space = cast("Any", flat_moved) if is_flat else spaces.Dict(moved)
@@ -195,6 +196,18 @@ class Game(System[P, S]):
         """
         return {}
 
+    def hear(self, seen: Moves, moves: Moves) -> dict[str, Tensor]:
+        """What is seen once some have moved, from what was seen before: `perceive` without a state.
+
+        A policy that moves for all has no state to ask. Where nobody sees another's move of the
+        same step nothing changes, as in the base.
+
+        Args:
+            seen: from `perceive` before those moves.
+            moves: of the groups whose turn is over, allowed ones.
+        """
+        return dict(seen)
+
     def tell(self, state: S, moves: Moves, group: str, place: int) -> dict[str, Any]:
         """What else ``infos`` of an agent by name holds; plain values, the keys never change.
 
@@ -244,6 +257,30 @@ class Game(System[P, S]):
             for g in self.groups
         ]
         return torch.cat(parts, 1)
+
+    def seen(self, observation: Observation) -> dict[str, Tensor]:
+        """The parts of a joint observation of this game's layout: the reverse of `observe`.
+
+        Args:
+            observation: (rows, ...).
+
+        Returns:
+            What `perceive` gave, (rows, seats, ...), and ``alive`` where agents come and go.
+        """
+        if isinstance(observation, dict):
+            return observation
+        widths = [math.prod(shape) for shape in self._seen.values()]
+        pieces = observation[:, : sum(widths)].split(widths, 1)
+        return {
+            key: piece.unflatten(1, shape)
+            for (key, shape), piece in zip(self._seen.items(), pieces, strict=True)
+        }
+
+    def joint_action(self, moves: Moves) -> Action:
+        """A joint action of this game's layout from the groups' moves: the reverse of `moves`."""
+        if self.joint == "dict":
+            return {key: moves[key] for key in self._moved}
+        return torch.cat([moves[key].flatten(1) for key in self._moved], 1)
 
     def moves(self, action: Action) -> Moves:
         """The groups' moves in a joint action of this game's layout."""

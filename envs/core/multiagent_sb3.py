@@ -11,6 +11,7 @@ be hidden from SB3; ``get_attr("active")`` tells them.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -48,56 +49,49 @@ class _Flags(NamedTuple):
     """Somebody sat there before the step."""
 
 
-class MultiAgentVecEnv(RowsVecEnv):
-    """The agents of one group of a game as SB3's ``VecEnv``; pair ``row * seats + seat``.
+class SeatsVecEnv(RowsVecEnv):
+    """What views of seats share: stays of agents as episodes, rewards by seat, their statistics.
 
     Args:
         env: rows of a game in the layout ``"dict"``, in autoreset mode Disabled (the view restarts
             rows itself, after their last observations), with NumPy output.
-        group: the group that learns; None where the game has only one.
-        partners: a policy for every other group. It is given the observations of all its pairs,
-            (rows * seats, ...), and ``action_masks`` where its group is masked.
+        seats: the part of the game's agent axis that is seen.
+        observation_space: of one seat.
+        action_space: of one seat.
         world: which range of row seeds ``seed`` selects from.
-
-    Raises:
-        OptionsError: the environment is not of a game, in another mode or layout, the group does
-            not exist, or a partner is missing or one too many.
+        finite_horizon: whether the time limit ends an episode for good, so that nobody bootstraps.
     """
 
     def __init__(
         self,
         env: SixgymVectorEnv,
-        group: str | None = None,
-        partners: Mapping[str, Policy] | None = None,
+        seats: slice,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         *,
-        world: World = "train",
+        world: World,
+        finite_horizon: bool,
     ) -> None:
         self.game = _game_of(env)
-        self.partners = dict(partners or {})
-        self.group = _chosen(self.game, group, self.partners)
-        self._groups = {g.name: g for g in self.game.groups}
-        self._axis = self.game.seats[self.group.name]
+        self._axis = seats
+        self._finite_horizon = finite_horizon
         self._readers = {
             g.name: ActionReader(
                 g.action_space, dtype=self.game.dtype, device=self.game.device, name="actions"
             )
             for g in self.game.groups
         }
-        self._memory: dict[str, Any] = dict.fromkeys(self.partners)
-        self._moves: dict[str, Tensor] = {}
-        pairs = env.num_envs * self.group.seats
+        pairs = env.num_envs * (seats.stop - seats.start)
         self._fresh = np.ones((env.num_envs, self.game.num_seats), dtype=np.bool_)
         self._returns = np.zeros(pairs)
         self._lengths = np.zeros(pairs, dtype=np.int64)
-        seen, moved = self.group.observation_space, self.group.action_space
-        super().__init__(env, world, pairs, seen, moved)
+        super().__init__(env, world, pairs, observation_space, action_space)
 
     def reset(self) -> VecEnvObs:
         """Begin the next episode of every row (or the first, after ``seed``)."""
         self._begin()
         self._returns[:] = 0
         self._lengths[:] = 0
-        self._memory = dict.fromkeys(self.partners)
         self._fresh[:] = True
         return self._look()  # type: ignore[no-any-return]
 
@@ -112,9 +106,7 @@ class MultiAgentVecEnv(RowsVecEnv):
         if not rows.started:
             raise StateError("step before reset: call reset() first")
         seated = self.game.agent_ids(rows.state).cpu()
-        own = self._readers[self.group.name].read(self._actions, self.num_envs)
-        moves = {**self._moves, **keyed(self._by_row(own), self.group)}
-        self._play_turns(moves, after=True)
+        moves = self._all_moves()
         with torch.no_grad():
             out = rows.advance(moves)
         changed = seated != self.game.agent_ids(rows.state).cpu()
@@ -133,10 +125,20 @@ class MultiAgentVecEnv(RowsVecEnv):
             self._fresh |= over.numpy()[:, None]
         observation = self._look()
         limit = (out.truncated & ~out.terminated).cpu()[:, None] & ~changed & (before >= 0)
+        if self._finite_horizon:
+            limit = torch.zeros_like(limit)
         everywhere = over[:, None].expand_as(ended)
         told = (t.flatten().numpy() for t in (ended, everywhere, limit, before >= 0))
         flags = _Flags(*told)
         return observation, rewards, flags.ended, self._infos(flags, final, observation)
+
+    @abstractmethod
+    def _all_moves(self) -> dict[str, Tensor]:
+        """The moves of every group, from the actions that are kept."""
+
+    @abstractmethod
+    def _look(self, remember: bool = True) -> Any:
+        """What the seats see, (pairs, ...); with ``remember`` false nothing is kept."""
 
     def _infos(self, flags: _Flags, final: Any, observation: Any) -> list[dict[str, Any]]:
         """One shared empty info, and the last words of the pairs that ended."""
@@ -144,7 +146,9 @@ class MultiAgentVecEnv(RowsVecEnv):
         for i in np.flatnonzero(flags.ended).tolist():
             info: dict[str, Any] = {
                 # Of whoever has left there is no last sight, and nothing is made of it.
-                "terminal_observation": row_of(final if flags.over[i] else observation, i),
+                "terminal_observation": self._last_sight(
+                    final if flags.over[i] else observation, i
+                ),
                 "TimeLimit.truncated": bool(flags.truncated[i]),
             }
             if flags.was_there[i]:
@@ -154,6 +158,97 @@ class MultiAgentVecEnv(RowsVecEnv):
         self._returns[flags.ended] = 0
         self._lengths[flags.ended] = 0
         return infos
+
+    def _last_sight(self, seen: Any, pair: int) -> Any:
+        """The last observation of a pair, of what all see."""
+        return row_of(seen, pair)
+
+    @torch.no_grad()
+    def _seen(self, group: Group, moves: Moves) -> Observation:
+        """What a group sees after some moves, (pairs, ...)."""
+        seen = part_of(self.game.perceive(self.env.rows.state, moves), group, "observation_space")
+        return tree_map(lambda t: t.flatten(0, 1), seen)
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(pairs,) bool: on which seats somebody sits."""
+        alive = self.game.alive(self.env.rows.state)[:, self._axis]
+        return alive.flatten().cpu().numpy()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the environment, once a pair; ``active`` is each pair's own."""
+        if attr_name == "active":
+            return [bool(self.active[i]) for i in self._get_indices(indices)]
+        return super().get_attr(attr_name, indices)
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """True for SB3's ``Monitor`` where nobody comes or goes.
+
+        Elsewhere SB3's ``evaluate_policy`` would wait for episodes of seats that stay empty, so it
+        must count by itself.
+        """
+        stay = all(g.is_fixed for g in self.game.groups if self._sees(g))
+        gives_statistics = stay and issubclass(wrapper_class, Monitor)
+        return [gives_statistics] * len(list(self._get_indices(indices)))
+
+    def _sees(self, group: Group) -> bool:
+        """Whether a group sits on the seats of this view."""
+        return self.game.seats[group.name].start >= self._axis.start and (
+            self.game.seats[group.name].stop <= self._axis.stop
+        )
+
+    def _totals(self) -> dict[str, NDArray[Any]]:
+        return {"returns": self._returns, "lengths": self._lengths}
+
+
+class MultiAgentVecEnv(SeatsVecEnv):
+    """The agents of one group of a game as SB3's ``VecEnv``; pair ``row * seats + seat``.
+
+    Args:
+        env: see `SeatsVecEnv`.
+        group: the group that learns; None where the game has only one.
+        partners: a policy for every other group. It is given the observations of all its pairs,
+            (rows * seats, ...), and ``action_masks`` where its group is masked.
+        world: which range of row seeds ``seed`` selects from.
+
+    Raises:
+        OptionsError: the environment is not of a game, in another mode or layout, the group does
+            not exist, or a partner is missing or one too many.
+    """
+
+    def __init__(
+        self,
+        env: SixgymVectorEnv,
+        group: str | None = None,
+        partners: Mapping[str, Policy] | None = None,
+        *,
+        world: World = "train",
+    ) -> None:
+        game = _game_of(env)
+        self.partners = dict(partners or {})
+        self.group = _chosen(game, group, self.partners)
+        self._groups = {g.name: g for g in game.groups}
+        self._memory: dict[str, Any] = dict.fromkeys(self.partners)
+        self._moves: dict[str, Tensor] = {}
+        super().__init__(
+            env,
+            game.seats[self.group.name],
+            self.group.observation_space,
+            self.group.action_space,
+            world=world,
+            finite_horizon=False,
+        )
+
+    def reset(self) -> VecEnvObs:
+        """Begin the next episode of every row (or the first, after ``seed``)."""
+        self._memory = dict.fromkeys(self.partners)
+        return super().reset()
+
+    def _all_moves(self) -> dict[str, Tensor]:
+        own = self._readers[self.group.name].read(self._actions, self.num_envs)
+        moves = {**self._moves, **keyed(self._by_row(own), self.group)}
+        self._play_turns(moves, after=True)
+        return moves
 
     # ---------------------------------------------------------------------- turns
 
@@ -201,41 +296,12 @@ class MultiAgentVecEnv(RowsVecEnv):
         return keyed(tree_map(lambda t: t.unflatten(0, (-1, group.seats)), read), group)
 
     @torch.no_grad()
-    def _seen(self, group: Group, moves: Moves) -> Observation:
-        """What a group sees after some moves, (pairs, ...)."""
-        seen = part_of(self.game.perceive(self.env.rows.state, moves), group, "observation_space")
-        return tree_map(lambda t: t.flatten(0, 1), seen)
-
-    @torch.no_grad()
     def _masks(self, group: Group, moves: Moves) -> NDArray[np.bool_]:
         masks = self.game.allowed(self.env.rows.state, moves)[group.name]
         return masks.flatten(0, 1).cpu().numpy()
 
     def _by_row(self, action: Observation) -> Observation:
         return tree_map(lambda t: t.unflatten(0, (-1, self.group.seats)), action)
-
-    # ----------------------------------------------------------------------- rest
-
-    @property
-    def active(self) -> NDArray[np.bool_]:
-        """(pairs,) bool: on which seats somebody sits."""
-        alive = self.game.alive(self.env.rows.state)[:, self._axis]
-        return alive.flatten().cpu().numpy()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the environment, once a pair; ``active`` is each pair's own."""
-        if attr_name == "active":
-            return [bool(self.active[i]) for i in self._get_indices(indices)]
-        return super().get_attr(attr_name, indices)
-
-    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
-        """True for SB3's ``Monitor`` where nobody comes or goes.
-
-        Elsewhere SB3's ``evaluate_policy`` would wait for episodes of seats that stay empty, so it
-        must count by itself.
-        """
-        gives_statistics = self.group.is_fixed and issubclass(wrapper_class, Monitor)
-        return [gives_statistics] * len(list(self._get_indices(indices)))
 
     def _action_masks(self) -> NDArray[np.bool_] | None:
         return self._masks(self.group, self._moves) if self.group.is_masked else None
@@ -250,9 +316,6 @@ class MultiAgentVecEnv(RowsVecEnv):
         self._memory = dict.fromkeys(self.partners)
         self._fresh[:] = False
         self._look()
-
-    def _totals(self) -> dict[str, NDArray[Any]]:
-        return {"returns": self._returns, "lengths": self._lengths}
 
 
 def _game_of(env: SixgymVectorEnv) -> Game[Any, Any]:

@@ -81,6 +81,19 @@ class Observer:
         code = ((state.q * NUM_ACTIONS + state.a) * p.num_ucm + state.u) * p.num_dcm + heard
         return _look_up(self._users, code, state.here)
 
+    def with_heard(self, seen: Tensor, message: Tensor) -> Tensor:
+        """What users see with another message heard in this slot.
+
+        Args:
+            seen: (rows, N, (k + 1) F) what they saw before; of empty seats all zero.
+            message: (rows, N) int64.
+        """
+        first, last = self.user_features - self.params.num_dcm, self.user_features
+        old = seen[..., first:last]
+        flags = torch.nn.functional.one_hot(message, self.params.num_dcm).to(old)
+        flags = flags * old.sum(-1, keepdim=True)  # somebody has always heard something
+        return torch.cat([seen[..., :first], flags, seen[..., last:]], -1)
+
     def seats(self, state: MacState) -> Tensor:
         """(rows, N, G) what the base station sees of the seats."""
         p, here = self.params, state.here

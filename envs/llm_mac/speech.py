@@ -62,7 +62,14 @@ class Speech:
             return messages(self.params, state)
         if BS not in moves:
             return None
-        move = moves[BS][:, 0]
+        return self.message_of(moves[BS][:, 0])
+
+    def message_of(self, move: Tensor) -> Tensor:
+        """(rows, N) int64: what each seat is told.
+
+        Args:
+            move: (rows, N) a message for each seat, or (rows, 2) pointers, as ``bs_action`` has it.
+        """
         if self.params.bs_action == "multi":
             return move
         grant, ack = (part == self._seat for part in move.split(1, 1))

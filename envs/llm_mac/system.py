@@ -325,6 +325,13 @@ class LlmMac(Game[LlmMacParams, MacState]):
             seen[UE] = self._joined(users)
         return seen
 
+    def hear(self, seen: Moves, moves: Moves) -> dict[str, Tensor]:
+        """What users see once the base station has spoken."""
+        if not self.speech.leads or BS not in moves or UE not in seen:
+            return dict(seen)
+        message = self.speech.message_of(moves[BS][:, 0])
+        return {**seen, UE: self.observer.with_heard(seen[UE], message)}
+
     def _joined(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1) if self.params.history else parts[0]
 

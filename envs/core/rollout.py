@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sixgym.envs.core.vector_view import SixgymVectorEnv
 
 Floats = NDArray[np.float64]
-"""A vector of float64."""
+"""An array of float64."""
 
 SOLVER_OPS = "solver_ops"
 """The metric that counts nominal operations of solvers, the policy's own included."""
@@ -72,6 +72,8 @@ class Episodes:
         decision_seconds: (calls,) time of each ``predict``.
         step_seconds: (calls,) time of each step of the environment.
         rows: rows of a call, by which a time is divided to have it per decision.
+        records: each step's value of the metrics that were asked for, (episodes, steps) each, as
+            wide as the longest episode; NaN beyond an episode's end, since 0 is a value too.
     """
 
     seeds: NDArray[np.int64]
@@ -82,6 +84,7 @@ class Episodes:
     decision_seconds: Floats
     step_seconds: Floats
     rows: int
+    records: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -133,6 +136,7 @@ def rollout(
     seeds: Sequence[int] | NDArray[np.int64],
     *,
     deterministic: bool = True,
+    record: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Episodes:
@@ -147,6 +151,7 @@ def rollout(
         policy: what acts.
         seeds: row seed of each episode.
         deterministic: passed to ``predict``.
+        record: names of metrics whose value in every step is kept in ``Episodes.records``.
         progress: called with (episodes ended, episodes in all) after every step.
         clock: tells the time in seconds; ``time.process_time`` times the processor, not the wall.
 
@@ -154,7 +159,8 @@ def rollout(
         PolicyError: the policy has no ``predict``, or returned NaN, a wrong shape or type, or an
             action outside the space.
         SeedError: no seeds.
-        OptionsError: the environment resets in another way or hands out tensors.
+        OptionsError: the environment resets in another way or hands out tensors, or a metric to
+            record is not summed.
     """
     if not callable(getattr(policy, "predict", None)):
         raise PolicyError(f"policy={policy!r}: has no method predict(observation, state, ...)")
@@ -162,6 +168,7 @@ def rollout(
     if wanted.ndim != 1 or wanted.size == 0:
         raise SeedError(f"seeds of shape {wanted.shape}: allowed: a list of at least one row seed")
     _check_env(env)
+    _check_record(env, record)
     attach = getattr(policy, "attach", None)
     if attach is not None:
         attach(env)
@@ -169,12 +176,19 @@ def rollout(
     for first in range(0, len(wanted), env.num_envs):
         batch = wanted[first : first + env.num_envs]
         report = None if progress is None else _Offset(progress, first, len(wanted))
-        parts.append(_play(env, policy, batch, deterministic, report, clock))
+        parts.append(_play(env, policy, batch, deterministic, record, report, clock))
     return concatenate(parts)
 
 
 def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """Sets of episodes of one policy as one set."""
+    """Sets of episodes of one policy as one set.
+
+    Raises:
+        OptionsError: they recorded different metrics.
+    """
+    kept = [sorted(p.records) for p in parts]
+    if any(names != kept[0] for names in kept):
+        raise OptionsError(f"records={kept}: allowed: the same metrics in all parts")
     return Episodes(
         seeds=np.concatenate([p.seeds for p in parts]),
         reward=np.concatenate([p.reward for p in parts]),
@@ -184,7 +198,18 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
         decision_seconds=np.concatenate([p.decision_seconds for p in parts]),
         step_seconds=np.concatenate([p.step_seconds for p in parts]),
         rows=parts[0].rows,
+        records={name: _stacked([p.records[name] for p in parts]) for name in parts[0].records},
     )
+
+
+def _stacked(records: Sequence[Floats]) -> Floats:
+    """Records of several sets below each other, as wide as the widest, NaN where one is shorter."""
+    width = max(part.shape[1] for part in records)
+    wide = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=np.nan)
+        for part in records
+    ]
+    return np.concatenate(wide)
 
 
 class _Offset:
@@ -203,24 +228,63 @@ def _check_env(env: SixgymVectorEnv) -> None:
         raise OptionsError(f"autoreset_mode={mode!r}: allowed for a rollout: 'NextStep'")
 
 
+def _check_record(env: SixgymVectorEnv, record: Sequence[str]) -> None:
+    names = env.rows.metric_names
+    unknown = [name for name in record if name not in names]
+    if unknown:
+        raise OptionsError(f"record: {unknown[0]!r} is not summed; allowed: {', '.join(names)}")
+
+
+class _Tally:
+    """The metrics of one batch: their sums, and each step's values of those to record.
+
+    Args:
+        names: of all metrics.
+        record: of those to record.
+        rows: of the batch.
+        own_ops: of the policy, added to `SOLVER_OPS` in each step.
+    """
+
+    def __init__(
+        self, names: Sequence[str], record: Sequence[str], rows: int, own_ops: float
+    ) -> None:
+        self.sums = {name: np.zeros(rows) for name in names}
+        self._kept: dict[str, list[Floats]] = {name: [] for name in record}
+        self._own_ops = own_ops
+
+    def add(self, infos: Mapping[str, Any], active: NDArray[np.bool_]) -> None:
+        """Count one step of the rows whose episode goes on."""
+        for name, total in self.sums.items():
+            value = np.asarray(infos[name], dtype=np.float64)
+            if name == SOLVER_OPS:
+                value = value + self._own_ops
+            total += np.where(active, value, 0.0)
+            if name in self._kept:
+                self._kept[name].append(np.where(active, value, np.nan))
+
+    def records(self, used: int) -> dict[str, Floats]:
+        """(used, steps) what was recorded in the first rows."""
+        return {name: np.stack(steps, 1)[:used] for name, steps in self._kept.items()}
+
+
 def _play(
     env: SixgymVectorEnv,
     policy: Policy,
     seeds: NDArray[np.int64],
     deterministic: bool,
+    record: Sequence[str],
     report: Callable[[int], None] | None,
     clock: Callable[[], float],
 ) -> Episodes:
     """One episode in each row of one batch."""
     rows, used = env.num_envs, len(seeds)
     padded = np.concatenate([seeds, np.full(rows - used, seeds[-1])])
-    names = env.rows.metric_names
     reward, length = np.zeros(rows), np.zeros(rows, dtype=np.int64)
     ended_by_system, active = np.zeros(rows, dtype=bool), np.ones(rows, dtype=bool)
-    sums = {name: np.zeros(rows) for name in names}
+    own_ops = float(getattr(policy, "ops_per_decision", 0.0))
+    tally = _Tally(env.rows.metric_names, record, rows, own_ops)
     decisions: list[float] = []
     steps: list[float] = []
-    own_ops = float(getattr(policy, "ops_per_decision", 0.0))
     actor = _Actor(env, policy, deterministic)
     observation, _ = env.reset(seed=[int(s) for s in padded])
     start = np.ones(rows, dtype=bool)
@@ -233,10 +297,7 @@ def _play(
         decisions.append(decided - began)
         reward += np.where(active, np.asarray(paid, dtype=np.float64), 0.0)
         length += active
-        for name in names:
-            sums[name] += np.where(active, np.asarray(infos[name], dtype=np.float64), 0.0)
-        if SOLVER_OPS in sums:
-            sums[SOLVER_OPS] += np.where(active, own_ops, 0.0)
+        tally.add(infos, active)
         terminated, truncated = np.asarray(terminated), np.asarray(truncated)
         ended_by_system |= active & terminated
         start = terminated | truncated
@@ -248,10 +309,11 @@ def _play(
         reward=reward[:used],
         length=length[:used],
         terminated=ended_by_system[:used],
-        sums={name: total[:used] for name, total in sums.items()},
+        sums={name: total[:used] for name, total in tally.sums.items()},
         decision_seconds=np.asarray(decisions),
         step_seconds=np.asarray(steps),
         rows=rows,
+        records=tally.records(used),
     )
 
 

@@ -15,7 +15,14 @@ from toy_systems import Counter, CounterState
 from sixgym.envs.backend.rng import Draws
 from sixgym.envs.core.errors import OptionsError, PolicyError, SeedError
 from sixgym.envs.core.make import make_env, make_vector_env
-from sixgym.envs.core.rollout import Episodes, Policy, rollout, score_value, score_values
+from sixgym.envs.core.rollout import (
+    Episodes,
+    Policy,
+    concatenate,
+    rollout,
+    score_value,
+    score_values,
+)
 from sixgym.envs.core.system import Score, Step
 
 SEEDS = list(range(100, 110))
@@ -78,6 +85,60 @@ def test_the_batch_size_changes_nothing(rows: int) -> None:
 
 def test_only_level_0_metrics_are_summed() -> None:
     assert set(play(4, info_level=1).sums) == {"moved", "bias"}
+
+
+def recorded(rows: int, *names: str, seeds: list[int] = SEEDS) -> Episodes:
+    env = make_vector_env(Counter, rows, max_episode_steps=20)
+    return rollout(env, Push(), seeds, record=names)
+
+
+def test_records_hold_each_step_and_nan_beyond_the_end() -> None:
+    episodes = recorded(4, "moved")
+    record = episodes.records["moved"]
+    assert list(episodes.records) == ["moved"]
+    assert record.dtype == np.float64
+    assert record.shape == (10, episodes.length.max())
+    lasts = np.arange(record.shape[1]) < episodes.length[:, None]
+    assert np.array_equal(np.isfinite(record), lasts)
+    assert np.nansum(record, 1) == pytest.approx(episodes.sums["moved"])
+
+
+def test_a_record_is_what_the_single_environment_tells() -> None:
+    episodes = recorded(4, "moved", "bias")
+    env = make_env(Counter)
+    observation, _ = env.reset(seed=SEEDS[7])
+    for step in range(int(episodes.length[7])):
+        observation, *_, info = env.step(Push().predict(observation[None])[0][0])
+        for name in ("moved", "bias"):
+            assert episodes.records[name][7, step] == pytest.approx(float(info[name]), rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_records_do_not_depend_on_the_batch_size(rows: int) -> None:
+    one, other = recorded(rows, "bias"), recorded(4, "bias")
+    assert np.array_equal(one.records["bias"], other.records["bias"], equal_nan=True)
+
+
+def test_nothing_is_recorded_unless_asked_for_and_recording_changes_nothing() -> None:
+    plain, kept = play(4), recorded(4, "moved", "bias")
+    assert plain.records == {}
+    assert np.array_equal(plain.reward, kept.reward)
+    assert all(np.array_equal(plain.sums[name], kept.sums[name]) for name in plain.sums)
+
+
+def test_sets_of_episodes_of_different_lengths_join_with_their_records() -> None:
+    whole = recorded(4, "moved")
+    parts = [recorded(2, "moved", seeds=[seed]) for seed in SEEDS]
+    assert len({part.records["moved"].shape[1] for part in parts}) > 1
+    joined = concatenate(parts)
+    assert np.array_equal(joined.records["moved"], whole.records["moved"], equal_nan=True)
+    with pytest.raises(OptionsError, match="the same metrics in all parts"):
+        concatenate([parts[0], recorded(2, "bias", seeds=[1])])
+
+
+def test_only_what_is_summed_can_be_recorded() -> None:
+    with pytest.raises(OptionsError, match=r"record: 'noise' is not summed; allowed: moved, bias"):
+        recorded(4, "noise")
 
 
 def test_a_score_is_the_ratio_of_sums_not_the_mean_of_ratios() -> None:

@@ -172,9 +172,20 @@ class TeamNetwork(_Strict):
     sizes: dict[str, JsonValue] = {}
 
 
+class Mixing(_Strict):
+    """How the users of a team mix their policies, see `sixgym.agents.team.mixing`."""
+
+    segments: Positive = Field(4, description="pieces that a policy is cut into")
+    neighbours: Positive = Field(2, description="nearest agents on a ring that one hears")
+    every: Positive = Field(1, description="updates between two mixtures")
+    largest: float = Field(0.5, gt=0, le=1, description="largest factor zeta")
+    penalty: Rate = Field(1.0, description="c, weight of the divergence in the bound")
+
+
 class MAPPO(PPO):
     """PPO of all agents of a game; ``n_steps`` and ``batch_size`` count slots of a row."""
 
+    mixing: Mixing | None = None
     policy_kwargs: TeamNetwork  # type: ignore[assignment]  # not of layers
 
 

@@ -271,6 +271,8 @@ def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
             chosen[key] = LinearSchedule(*linear(chosen[key]), end_fraction=1.0)
     if isinstance(chosen.get("ent_coef"), list):
         chosen["ent_coef"] = linear(chosen["ent_coef"])[0]
+    if "mixing" in chosen:
+        chosen["mixing"] = config.hyperparameters.mixing  # type: ignore[attr-defined]
     noise, deviation = chosen.pop("noise_type", None), chosen.pop("noise_std", 0.1)
     if noise is not None:
         import numpy as np

@@ -21,6 +21,7 @@ from sixgym.agents.team.nets import (
     ALIVE,
     Acted,
     Judged,
+    SeatNets,
     Seen,
     SetEncoder,
     TeamActor,
@@ -34,6 +35,8 @@ from sixgym.envs.llm_mac.levels import Level, bs_allowed, ue_allowed
 from sixgym.envs.llm_mac.system import BS, UE, LlmMac
 
 Head = Literal["pointer", "autoregressive", "independent"]
+Sharing = Literal["all", "none"]
+Sight = Literal["all", "message"]
 ROWS, GLOB = f"{BS}.rows", f"{BS}.glob"
 
 
@@ -48,6 +51,9 @@ class SetActor(TeamActor):
         head: how the base station speaks. ``"pointer"`` is trained with ``bs_action="pointer"`` and
             plays with ``"multi"`` too; the others need ``"multi"``.
         level: of the grammar that the moves keep to; None: the game's. Level 2 with pointers.
+        sharing: ``"none"`` gives every seat's user parameters of its own; then there can be only as
+            many as in training.
+        users_see: ``"message"`` hides a user's own last move and message from it.
 
     Raises:
         PolicyError: another game, or a head that its actions do not fit.
@@ -62,6 +68,8 @@ class SetActor(TeamActor):
         heads: int = 4,
         head: Head = "pointer",
         level: int | None = None,
+        sharing: Sharing = "all",
+        users_see: Sight = "all",
     ) -> None:
         super().__init__(game)
         mac = mac_of(game)
@@ -85,7 +93,10 @@ class SetActor(TeamActor):
                 self.nobody = mlp([width, width, 2], gain=0.01)
         if self._follows:
             inputs = slots * mac.observer.user_features
-            self.user = mlp([inputs, width, width, NUM_ACTIONS * p.num_ucm], gain=0.01)
+            layers = [inputs, width, width, NUM_ACTIONS * p.num_ucm]
+            own = sharing == "none"
+            self.user = SeatNets(p.n_max, layers) if own else mlp(layers, gain=0.01)
+            self._hides = users_see == "message"
 
     @property
     def num_uniforms(self) -> int:
@@ -204,6 +215,9 @@ class SetActor(TeamActor):
         flags = user[..., self._user_features - self._dcm : self._user_features]
         here, waits = flags.sum(-1) > 0.5, user[..., 1] > 0.5
         mask = ue_allowed(self.level, here, waits.to(torch.int64), flags.argmax(-1), self._ucm)
+        if self._hides:
+            user = user.clone()
+            user[..., 3 : self._user_features - self._dcm] = 0.0
         return choose_among(self.user(user), mask)
 
 
@@ -219,6 +233,8 @@ class SetCritic(TeamCritic):
         heads: not used.
         head: not used.
         level: not used.
+        sharing: not used: values are learned together.
+        users_see: not used.
     """
 
     def __init__(
@@ -231,6 +247,8 @@ class SetCritic(TeamCritic):
         heads: int = 4,
         head: Head = "pointer",
         level: int | None = None,
+        sharing: Sharing = "all",
+        users_see: Sight = "all",
     ) -> None:
         super().__init__()
         mac = mac_of(game)

@@ -131,6 +131,34 @@ def linear(inputs: int, outputs: int, gain: float = 2.0**0.5) -> nn.Linear:
     return layer
 
 
+class SeatNets(nn.Module):
+    """The layers of `mlp` with weights of their own for every seat, side by side.
+
+    Args:
+        seats: how many.
+        sizes: widths from input to output.
+    """
+
+    def __init__(self, seats: int, sizes: list[int]) -> None:
+        super().__init__()
+        nets = [mlp(sizes, gain=0.01) for _ in range(seats)]
+        layers = [[layer for layer in net if isinstance(layer, nn.Linear)] for net in nets]
+        columns = list(zip(*layers, strict=True))
+        self.weights, self.biases = (
+            nn.ParameterList(
+                nn.Parameter(torch.stack([getattr(layer, kind).data for layer in column]))
+                for column in columns
+            )
+            for kind in ("weight", "bias")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, seats, outputs) of inputs (rows, seats, inputs)."""
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.einsum("rsi,soi->rso", torch.tanh(x) if i else x, weight) + bias
+        return x
+
+
 class SetEncoder(nn.Module):
     """Embeds the members of a set, equivariant to their order, for any number of them.
 

@@ -12,8 +12,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
+from sixgym.agents.algorithms import Mixing
 from sixgym.agents.policies import TeamArchitecture
 from sixgym.agents.team.buffer import TeamRolloutBuffer
+from sixgym.agents.team.mixing import SegmentMixer
 from sixgym.agents.team.nets import ALIVE, Acted
 from sixgym.agents.team.registry import NETS
 from sixgym.envs.core.errors import PolicyError
@@ -159,7 +161,7 @@ class TeamPolicy(BasePolicy):
 
 
 class MAPPO(PPO):
-    """SB3's PPO on all agents of a game: `TeamPolicy` and `TeamRolloutBuffer`, nothing else.
+    """SB3's PPO on all agents of a game, by `TeamPolicy` and `TeamRolloutBuffer`.
 
     ``n_steps`` and ``batch_size`` count slots of a row, ``total_timesteps`` pairs (slots times
     seats, empty ones included).
@@ -168,6 +170,7 @@ class MAPPO(PPO):
         policy: ``"TeamPolicy"``.
         env: a `sixgym.envs.core.team_sb3.TeamVecEnv`, bare or in SB3's ``VecNormalize``.
         policy_kwargs: of `TeamPolicy`, without the game.
+        mixing: agents mix their policies after an update, see `sixgym.agents.team.mixing`.
         **kwargs: of SB3's PPO.
 
     Raises:
@@ -182,6 +185,7 @@ class MAPPO(PPO):
         env: Any,
         *args: Any,
         policy_kwargs: dict[str, Any] | None = None,
+        mixing: Mixing | None = None,
         **kwargs: Any,
     ) -> None:
         base = env
@@ -199,3 +203,16 @@ class MAPPO(PPO):
             rollout_buffer_kwargs={"groups": groups},
             **kwargs,
         )
+        self._mix = None
+        if mixing is not None:
+            last = base.game.groups[-1]
+            actor = cast("TeamPolicy", self.policy).actor
+            seats = base.game.seats[last.name]
+            self._mix = SegmentMixer(mixing, actor, prefix="user.", seats=seats)
+
+    def train(self) -> None:
+        """SB3's update, then the mixture of policies, if any."""
+        super().train()
+        if self._mix is not None:
+            for name, value in self._mix(self).items():
+                self.logger.record(name, value)

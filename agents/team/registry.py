@@ -39,7 +39,13 @@ class Net(NamedTuple):
 
 
 NETS: dict[str, Net] = {
+    "mac_flat": Net(
+        "sixgym.agents.team.mac_flat:FlatActor", "sixgym.agents.team.mac_flat:FlatCritic"
+    ),
     "mac_set": Net("sixgym.agents.team.mac_set:SetActor", "sixgym.agents.team.mac_set:SetCritic"),
+    "mac_token": Net(
+        "sixgym.agents.team.mac_token:TokenActor", "sixgym.agents.team.mac_token:TokenCritic"
+    ),
 }
 
 

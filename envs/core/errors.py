@@ -47,6 +47,19 @@ class ResultError(SixgymError):
     """A stored result is malformed or does not belong to the task it names."""
 
 
+class EndpointError(SixgymError):
+    """A language model's server cannot be reached, refuses, or answers with what is no answer.
+
+    Args:
+        message: one line.
+        status: the HTTP status, where there was an answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ConformanceError(SixgymError):
     """An environment breaks a promise that all environments make; see the conformance kit."""
 

@@ -36,6 +36,9 @@ class Member:
     training_seed: int | None = None
     training_steps: int | None = None
     weights: str = ""
+    deterministic: bool = True
+    """Whether it plays its best action; false for one that is meant to be sampled, as its training
+    evaluated it."""
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -229,8 +232,15 @@ def _member(card: Card, path: Path) -> Member:
         training_seed=seed if isinstance(seed, int) else None,
         training_steps=steps if isinstance(steps, int) else None,
         weights=card.sha256,
+        deterministic=_is_deterministic(config),
         curve=_curve(card, path),
     )
+
+
+def _is_deterministic(config: object) -> bool:
+    """Whether the evaluations of a training were of best actions."""
+    told = config.get("evaluation") if isinstance(config, dict) else None
+    return not (isinstance(told, dict) and told.get("deterministic") is False)
 
 
 def _curve(card: Card, path: Path) -> tuple[tuple[int, float], ...]:

@@ -99,7 +99,8 @@ def evaluate(
         episodes: how many; the board's number by default.
         seed: row seed of the first episode; None is the protocol's evaluation world.
         rows: episodes side by side; changes the speed, and the numbers by rounding only.
-        deterministic: the policy's best action rather than a sample.
+        deterministic: the policy's best action rather than a sample; trained policies that are
+            meant to be sampled are sampled anyway.
         progress: see `Progress`; counts the episodes of all training seeds.
         **params: parameters of the environment, as for ``gym.make``.
 
@@ -136,7 +137,7 @@ def play(
                 env,
                 member.make(env.system),
                 task.seeds,
-                deterministic=deterministic,
+                deterministic=deterministic and member.deterministic,
                 progress=tell,
                 clock=clock,
             )

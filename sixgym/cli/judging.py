@@ -32,21 +32,17 @@ def evaluate(
 ) -> None:
     """Play one policy's episodes and print its scores."""
     from sixgym.leaderboard.players import find_player
-    from sixgym.leaderboard.runner import evaluate as play
+    from sixgym.leaderboard.runner import play, task_of
     from sixgym.leaderboard.table import Display
 
-    find_player(id, policy)  # a wrong name is told before anything is printed
+    player = find_player(id, policy)  # a wrong name is told before anything is printed
     with Display(sys.stdout, quiet=as_json) as display:
         with display.task(id, policy) as progress:
-            result = play(
-                id,
-                policy,
-                episodes=episodes,
-                seed=seed,
-                progress=progress,
-                **read_overrides(params),
-            )
+            task = task_of(id, episodes=episodes, seed=seed, params=read_overrides(params))
+            result = play(task, player, progress=progress)
         display.boards([result])
+    if player.report is not None:
+        typer.echo(player.report(), err=True)
     if as_json:
         typer.echo(json.dumps(_summary(result), indent=1))
 

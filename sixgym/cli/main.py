@@ -99,6 +99,7 @@ _EXTRA_OF = {
     "sb3_contrib": "train",
     "tensorboard": "train",
     "tqdm": "train",
+    "httpx": "train",
     "wandb": "wandb",
     "pygame": "render",
     "imageio": "render",

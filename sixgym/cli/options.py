@@ -10,7 +10,9 @@ import typer
 EnvId = Annotated[str, typer.Argument(metavar="ID", help="An id of `sixgym list`.")]
 PolicyName = Annotated[
     str,
-    typer.Option(help="A baseline or shipped policy of `sixgym info ID`, or a path of weights."),
+    typer.Option(
+        help="A baseline or shipped policy of `sixgym info ID`, a path of weights, llm:FILE.yaml."
+    ),
 ]
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes, played side by side.")]
 RowSeed = Annotated[

@@ -29,7 +29,9 @@ def said(text: str | None, *, logprobs: Any = None, **message: Any) -> Answer:
         "logprobs": logprobs,
     }
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-    return Answer(body={"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+    return Answer(
+        body={"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+    )
 
 
 class Stub:
@@ -76,7 +78,9 @@ def serving(default: Callable[[dict[str, Any]], Answer]) -> Iterator[Stub]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = stub.answer(self.path, dict(self.headers), body)
-            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            content = (
+                answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            )
             try:
                 self.send_response(answer.status)
                 for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():

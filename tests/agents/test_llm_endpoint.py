@@ -288,7 +288,11 @@ def test_mistakes_in_settings_name_field_value_and_what_is_allowed() -> None:
 
 def test_usage_adds_up(stub: Stub) -> None:
     uncounted = said("hi")
-    stub.script = [Answer(500), said("a"), uncounted._replace(body={**uncounted.body, "usage": None})]
+    stub.script = [
+        Answer(500),
+        said("a"),
+        uncounted._replace(body={**uncounted.body, "usage": None}),
+    ]
     endpoint, _ = waits(stub, prompt_price=0.25, completion_price=2.0)
     for _ in range(3):
         endpoint.chat(HELLO)
@@ -338,7 +342,11 @@ def obedient(*names: str, strict: bool) -> Any:
     known = [d for d in DIALECTS if d.name in names]
 
     def answer(body: dict[str, Any]) -> Answer:
-        asked = {k: v for k, v in body.items() if k not in ("model", "messages", "temperature", "max_tokens")}
+        asked = {
+            k: v
+            for k, v in body.items()
+            if k not in ("model", "messages", "temperature", "max_tokens")
+        }
         for dialect in known:
             if list(asked) == list(dialect.fields(of_texts(["x"])) or {}):
                 shown = json.dumps(asked)
@@ -351,9 +359,11 @@ def obedient(*names: str, strict: bool) -> Any:
                     return said(" plum 7" if "plum" in gbnf else "UE1: transmit null\n")
                 if "choice" in dialect.name and "choice" in shown:
                     value = next(iter(asked.values()))
-                    return said((value if isinstance(value, list) else value.get("choice", ["?"]))[-1])
+                    return said(
+                        (value if isinstance(value, list) else value.get("choice", ["?"]))[-1]
+                    )
         if asked and strict:
-            return Answer(400, {"error": {"message": f"unknown field {list(asked)[0]}"}})
+            return Answer(400, {"error": {"message": f"unknown field {next(iter(asked))}"}})
         return said("Hello there!")
 
     return answer
@@ -374,11 +384,18 @@ def test_a_server_that_understands_nothing_is_asked_without(stub: Stub, strict: 
     endpoint = Endpoint(stub.settings(constrained="auto"))
     model = EndpointLLM(endpoint)
     assert model.generate(["Speak.", "Speak."], [GRAMMAR, GRAMMAR]) == ["Hello there!"] * 2
-    assert model.dialect is None
+    assert (model.dialect, model.way) == (None, "none")
     assert model.unconstrained == 1  # equal questions of a greedy model are asked once
     asked = len(stub.bodies)
     model.generate(["Again."], [GRAMMAR])
     assert len(stub.bodies) == asked + 1  # found out once
+
+
+def test_a_free_question_finds_nothing_out(stub: Stub) -> None:
+    model = EndpointLLM(Endpoint(stub.settings(constrained="auto")))
+    assert model.generate(["Speak."], [""]) == ["hi"]
+    assert len(stub.bodies) == 1
+    assert model.way == "not needed yet"
 
 
 def test_what_the_settings_insist_on_must_be_understood(stub: Stub) -> None:
@@ -451,6 +468,14 @@ def test_scoring_has_its_bounds(stub: Stub) -> None:
     model = EndpointLLM(Endpoint(stub.settings()), scoring="logprobs")
     with pytest.raises(OptionsError, match="candidates: 21; allowed by log-probs: 20"):
         model.score(["Which?"], [[str(k) for k in range(21)]])
+
+
+def test_a_greedy_model_is_asked_once(stub: Stub) -> None:
+    model = EndpointLLM(Endpoint(stub.settings()))
+    stub.default = lambda body: said(body["messages"][0]["content"])
+    assert model.generate(["p", "q", "p"], [""] * 3) == ["p", "q", "p"]
+    assert model.generate(["q"], [""]) == ["q"]
+    assert len(stub.bodies) == 2
 
 
 def test_a_model_with_temperature_is_asked_every_time(stub: Stub) -> None:

@@ -59,6 +59,7 @@ def register_envs() -> None:
         "sixgym.envs.llm_mac:LlmMac",
         max_episode_steps=24,
         title="Base station and a changing set of users share a channel, in an action grammar",
+        claims="sixgym.leaderboard.claims.llm_mac",
         baselines="sixgym.baselines.llm_mac",
         is_game=True,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -18,7 +18,9 @@ from sixgym.agents import checkpoint, snapshot
 from sixgym.agents.evaluate import Evaluator, Point
 from sixgym.agents.export import export_policy
 from sixgym.agents.logs import CsvTable, TensorBoardLog
-from sixgym.agents.policies import NeuralPolicy
+
+if TYPE_CHECKING:
+    from sixgym.agents.policies import AnyPolicy
 
 
 class Boundary(BaseCallback):
@@ -43,7 +45,7 @@ class Boundary(BaseCallback):
         folder: Path,
         identity: dict[str, Any],
         evaluator: Evaluator,
-        save_policy: Callable[[NeuralPolicy, str, Point], None],
+        save_policy: Callable[[AnyPolicy, str, Point], None],
         table: CsvTable,
         board: TensorBoardLog,
         evaluate_every: int,

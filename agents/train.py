@@ -28,7 +28,7 @@ from sixgym.agents.logs import (
     versions,
     write_json,
 )
-from sixgym.agents.policies import ACTIVATIONS, NeuralPolicy, save_policy
+from sixgym.agents.policies import ACTIVATIONS, save_policy
 from sixgym.agents.tracking import tracked
 from sixgym.baselines.policy import baseline
 from sixgym.envs.core.errors import CheckpointError, ConfigError
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecEnv
+
+    from sixgym.agents.policies import AnyPolicy
 
 IDENTITY = (
     "env",
@@ -385,10 +387,10 @@ def _last_checkpoint(config: TrainConfig, seed: int, folder: Path) -> checkpoint
 
 def _policy_writer(
     config: TrainConfig, seed: int, folder: Path, record: dict[str, Any]
-) -> Callable[[NeuralPolicy, str, Point], None]:
+) -> Callable[[AnyPolicy, str, Point], None]:
     """Writes exported policies with a card that says where they come from."""
 
-    def write(policy: NeuralPolicy, name: str, point: Point) -> None:
+    def write(policy: AnyPolicy, name: str, point: Point) -> None:
         about = {
             "name": f"{config.name}/{seed}",
             "algorithm": config.algorithm,

@@ -49,7 +49,9 @@ class TeamRolloutBuffer(DictRolloutBuffer):
         """(steps * rows, seats, ...) of values (steps, rows * seats, ...)."""
         return values.reshape(-1, self.seats, *values.shape[2:])
 
-    def get(self, batch_size: int | None = None) -> Generator[DictRolloutBufferSamples, None, None]:
+    def get(  # type: ignore[override]  # as in SB3's own buffer of dictionaries
+        self, batch_size: int | None = None
+    ) -> Generator[DictRolloutBufferSamples, None, None]:
         """Minibatches of whole rows, in random order.
 
         Args:

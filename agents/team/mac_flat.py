@@ -62,6 +62,7 @@ class FlatActor(TeamActor):
         self.bs = _normed([seats, width, width, count], gain=0.01)
         self.user = SeatNets(p.n_max, [user, width, width, NUM_ACTIONS * p.num_ucm])
         weight = torch.tensor([p.num_dcm**k for k in reversed(range(p.n_max))])
+        self.place: Tensor
         self.register_buffer("place", weight, persistent=False)
 
     @property

@@ -11,7 +11,7 @@ the form that cannot, which the authors' candidate scoring has [related: LLM4MAC
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -307,7 +307,7 @@ def mac_of(game: Game[Any, Any]) -> LlmMac:
     """
     if not isinstance(game, LlmMac):
         raise PolicyError(f"{type(game).__name__}: allowed: the system of sixgym/LlmMac-v0")
-    return cast("LlmMac", game)
+    return game
 
 
 def _mean(embedded: Tensor, here: Tensor) -> Tensor:

@@ -112,7 +112,6 @@ class SegmentMixer:
         if not names or any(s[0] != agents for s in shapes.values()) or agents < 2:
             raise ConfigError("mixing: allowed where each of at least 2 users has its own policy")
         self.settings, self.seats, self.names = settings, seats, names
-        self._updates = 0
 
     def __call__(self, model: MAPPO) -> dict[str, float]:
         """Mix if it is time; what was done, for the log.
@@ -120,8 +119,8 @@ class SegmentMixer:
         Args:
             model: after an update, its rollout still in the buffer.
         """
-        self._updates += 1
-        if self._updates % self.settings.every:
+        rollouts = model.num_timesteps // (model.n_steps * model.n_envs)
+        if rollouts % self.settings.every:
             return {}
         policy: Any = model.policy
         actor, chosen = policy.actor, self.settings
@@ -168,7 +167,7 @@ class SegmentMixer:
 
         plain = {n: p.detach() for n, p in parameters.items()}
         with sdpa_kernel(SDPBackend.MATH):  # the fast kernel has no forward derivative
-            now, slope = jvp(log_prob, (plain,), (tangent,))
+            now, slope, *_ = jvp(log_prob, (plain,), (tangent,))
         there = seen["alive"] > 0
         advantage, old = torch.zeros_like(now), torch.zeros_like(now)
         advantage[there], old[there] = batch.advantages, batch.old_log_prob

@@ -143,7 +143,7 @@ class TeamPolicy(BasePolicy):
 
     @property
     def _first_note(self) -> int:
-        return max(c.stop for c in self._columns.values())
+        return max(int(c.stop) for c in self._columns.values())
 
     def _moves(self, actions: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """The groups' moves, and the notes, from actions (pairs, columns)."""
@@ -183,7 +183,7 @@ class MAPPO(PPO):
         self,
         policy: str | type[TeamPolicy],
         env: Any,
-        *args: Any,
+        *,
         policy_kwargs: dict[str, Any] | None = None,
         mixing: Mixing | None = None,
         **kwargs: Any,
@@ -194,15 +194,12 @@ class MAPPO(PPO):
         if not isinstance(base, TeamVecEnv):
             raise PolicyError(f"env={type(base).__name__}: allowed for MAPPO: TeamVecEnv")
         groups = [base.game.seats[g.name] for g in base.game.groups]
-        super().__init__(
-            policy,  # type: ignore[arg-type]  # SB3's type leaves out policies without features
-            env,
-            *args,
-            policy_kwargs={**(policy_kwargs or {}), "game": base.game},
-            rollout_buffer_class=TeamRolloutBuffer,
-            rollout_buffer_kwargs={"groups": groups},
-            **kwargs,
-        )
+        kwargs |= {
+            "policy_kwargs": {**(policy_kwargs or {}), "game": base.game},
+            "rollout_buffer_class": TeamRolloutBuffer,
+            "rollout_buffer_kwargs": {"groups": groups},
+        }
+        super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]  # of fewer policies
         self._mix = None
         if mixing is not None:
             last = base.game.groups[-1]

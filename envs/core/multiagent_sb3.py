@@ -193,9 +193,8 @@ class SeatsVecEnv(RowsVecEnv):
 
     def _sees(self, group: Group) -> bool:
         """Whether a group sits on the seats of this view."""
-        return self.game.seats[group.name].start >= self._axis.start and (
-            self.game.seats[group.name].stop <= self._axis.stop
-        )
+        own = self.game.seats[group.name]
+        return bool(self._axis.start <= own.start and own.stop <= self._axis.stop)
 
     def _totals(self) -> dict[str, NDArray[Any]]:
         return {"returns": self._returns, "lengths": self._lengths}

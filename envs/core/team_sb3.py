@@ -41,7 +41,7 @@ class Notes(NamedTuple):
     They are a policy's own notes of how it came to a move, such as the words that were said.
     """
 
-    count: int = 0
+    columns: int = 0
     size: int = 2
     """Each is an integer from 0 to below this."""
 
@@ -146,8 +146,8 @@ def pair_action(game: Game[Any, Any], notes: Notes = NO_NOTES) -> spaces.MultiDi
     own = [g.action_space for g in game.groups]
     if all(isinstance(s, spaces.Discrete | spaces.MultiDiscrete) for s in own):
         counts = [np.ravel(getattr(s, "nvec", getattr(s, "n", 0))) for s in own]
-        return spaces.MultiDiscrete(np.concatenate([*counts, [notes.size] * notes.count]))
-    if notes.count:
+        return spaces.MultiDiscrete(np.concatenate([*counts, [notes.size] * notes.columns]))
+    if notes.columns:
         raise OptionsError(f"notes={notes}: allowed beside discrete actions only")
     if all(isinstance(s, spaces.Box) for s in own):
         boxes = cast("list[spaces.Box]", own)

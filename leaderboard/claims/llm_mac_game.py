@@ -177,9 +177,11 @@ def _c12(evidence: Evidence) -> Outcome:
 def _random_actor(system: LlmMac, scale: float) -> SetActor:
     """A network that decides seat by seat, its last layer scaled up to decided opinions."""
     actor = SetActor(system, width=16, head="independent", level=Level.SYNTAX)
+    last = actor.word[-1]
+    assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        actor.word[-1].weight.mul_(scale)
-        actor.word[-1].bias.normal_()
+        last.weight.mul_(scale)
+        last.bias.normal_()
     return actor.requires_grad_(False)
 
 

@@ -35,7 +35,7 @@ HEADLINE = "mappo"
 MIN_SEEDS = 5
 TRAINED, BEYOND = (2, 3, 4, 5), (6, 8, 10)
 """Numbers of users in training, and others."""
-BIRTH_DEATH = {"preset": "birth_death", "max_episode_steps": 240}
+BIRTH_DEATH: dict[str, Any] = {"preset": "birth_death", "max_episode_steps": 240}
 
 
 def with_users(policy: str, n: int, *, learned: bool = False) -> Play:

@@ -7,6 +7,7 @@
 `multi_slot`  the small multi-slot game by backward induction; regret of any pair of policies
 `potential`   potential functions of the followers' game
 `theory`      closed forms of access schemes, and the bound on goodput
+`report`      what sums do not tell: delay quantiles, adaptation, coded signalling
 ============ ======================================================================================
 """
 

@@ -31,6 +31,11 @@ speech      what is said, and how the game takes it
 account     the metrics of a slot
 system      the game
 scene       the picture
+prompts     what a language model would be told
+text        prompts drawn from a state, and answers as the game takes them
+text_view   the game in words: prompts are seen, utterances said
+tokens      the language as tokens, and as an automaton
+decode      many utterances at once, token by token
 =========== ========================================================================================
 """
 

@@ -82,6 +82,7 @@ class LlmMacParams(Params):
             "traffic": "saturated",
             "mode": "team",
         },
+        "requested": {"role": "follower", "population": "fixed", "num_users": 5, "n_max": 5},
         "theory": {
             "population": "fixed",
             "traffic": "saturated",

@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 import sixgym
+from sixgym.agents.config import override
 from sixgym.envs.core.registry import entries, entry
 
 CARTPOLE = "CartPole-v1"
@@ -37,6 +38,7 @@ ROWS = (1, 16, 256, 1024, 4096)
 QUICK_ROWS = (1, 256)
 POOL = 8
 """Different batches of actions that are played in turn."""
+NO_PARAMS: Mapping[str, Any] = {}
 WARM_UP = 3
 """Calls before the clock starts (after compilation)."""
 
@@ -128,9 +130,13 @@ def action_pool(space: gym.Space[Any]) -> Iterator[Any]:
     return cycle([space.sample() for _ in range(POOL)])
 
 
-def prepare(id: str, rows: int, mode: str) -> tuple[Block, float]:
+def prepare(
+    id: str, rows: int, mode: str, params: Mapping[str, Any] = NO_PARAMS
+) -> tuple[Block, float]:
     """A cell, warm, and the time that took: one row is the single env, more the vector env."""
-    kwargs: dict[str, Any] = {"compile": True} if mode == "compiled" else {}
+    kwargs: dict[str, Any] = dict(params) if id != CARTPOLE else {}
+    if mode == "compiled":
+        kwargs["compile"] = True
     env: Any
     if rows == 1:
         env = gym.make(id, disable_env_checker=True, **kwargs)
@@ -163,11 +169,17 @@ def modes_of(id: str, compiled: bool) -> list[str]:
     return ["eager"]
 
 
-def measure_rows(ids: list[str], rows: int, effort: Effort, compiled: bool) -> list[Speed]:
+def measure_rows(
+    ids: list[str],
+    rows: int,
+    effort: Effort,
+    compiled: bool,
+    params: Mapping[str, Any] = NO_PARAMS,
+) -> list[Speed]:
     """CartPole and every id in every mode at one number of rows."""
     names = [(CARTPOLE, "numpy")]
     names += [(id, mode) for id in ids for mode in modes_of(id, compiled)]
-    cells = [prepare(id, rows, mode) for id, mode in names]
+    cells = [prepare(id, rows, mode, params) for id, mode in names]
     rates = in_turns([block for block, _ in cells], effort)
     speeds = []
     for (id, mode), (_, warm_s), found in zip(names, cells, rates, strict=True):
@@ -262,6 +274,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--env", action="append", help="an id; may be repeated; default: all")
     parser.add_argument("--rows", type=int, nargs="+", help="rows to measure")
     parser.add_argument("--eager", action="store_true", help="do not compile")
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the envs")
+    parser.add_argument("--steps-only", action="store_true", help="leave Stable-Baselines3 out")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench/speed.json"), help="JSON to write"
     )
@@ -279,13 +293,17 @@ def main() -> None:
     compiled = not (quick or options.eager)
     print(f"{'rows':>5}  {'environment':<29}{'mode':<10}{'steps/CPU s':>12}", end="")
     print(f"{'x CartPole':>12}{'compile s':>11}")
-    speeds = [speed for n in rows for speed in measure_rows(ids, n, effort, compiled)]
+    params: dict[str, Any] = {}
+    for text in options.set:
+        override(params, text)
+    speeds = [speed for n in rows for speed in measure_rows(ids, n, effort, compiled, params)]
     views = {}
-    for id in ids:
+    trained = [] if options.steps_only else ids
+    for id in trained:
         views[id] = {"overhead": sb3_overhead(id, 256, effort)}
         print(f"{id}: the Stable-Baselines3 view adds {views[id]['overhead']:.1%} at 256 rows")
     ppo = {}
-    for id in ids:
+    for id in trained:
         ppo[id] = ppo_share(id, rows=256, batch_size=4096, iterations=1 if quick else 4)
         print(
             f"{id}: {ppo[id]['share']:.1%} of a PPO run (256 rows, batch 4096) is the env; "

@@ -72,7 +72,7 @@ class SeatsVecEnv(RowsVecEnv):
         world: World,
         finite_horizon: bool,
     ) -> None:
-        self.game = _game_of(env)
+        self.game = game_of(env)
         self._axis = seats
         self._finite_horizon = finite_horizon
         self._readers = {
@@ -223,7 +223,7 @@ class MultiAgentVecEnv(SeatsVecEnv):
         *,
         world: World = "train",
     ) -> None:
-        game = _game_of(env)
+        game = game_of(env)
         self.partners = dict(partners or {})
         self.group = _chosen(game, group, self.partners)
         self._groups = {g.name: g for g in game.groups}
@@ -317,7 +317,12 @@ class MultiAgentVecEnv(SeatsVecEnv):
         self._look()
 
 
-def _game_of(env: SixgymVectorEnv) -> Game[Any, Any]:
+def game_of(env: SixgymVectorEnv) -> Game[Any, Any]:
+    """The game of some rows that a view of seats can see.
+
+    Raises:
+        OptionsError: no game, or rows in another layout or mode.
+    """
     game = env.system
     if not isinstance(game, Game):
         raise OptionsError(f"system={type(game).__name__}: allowed: a game")
@@ -346,6 +351,27 @@ def _chosen(game: Game[Any, Any], name: str | None, partners: Mapping[str, Polic
     if isinstance(group.action_space, spaces.Dict):
         raise OptionsError(f"group={chosen!r}: its actions are a Dict, which SB3 does not know")
     return group
+
+
+def game_rows(
+    id: str,
+    num_rows: int,
+    *,
+    max_episode_steps: int | None = None,
+    compile: bool = False,
+    render_mode: str | None = None,
+    **kwargs: Any,
+) -> SixgymVectorEnv:
+    """Rows of a registered game as views of seats want them; see `make_multiagent_vec_env`."""
+    known = entry(id)
+    return SixgymVectorEnv(
+        make_game(cast("Any", known.system), **kwargs),
+        num_rows,
+        max_episode_steps=max_episode_steps or known.max_episode_steps,
+        autoreset_mode=AutoresetMode.DISABLED,
+        render_mode=render_mode,
+        compile=compile,
+    )
 
 
 def make_multiagent_vec_env(
@@ -380,14 +406,13 @@ def make_multiagent_vec_env(
         OptionsError: not a game, no such group, or a partner missing or too many.
         ParamsError: a wrong parameter.
     """
-    known = entry(id)
-    env = SixgymVectorEnv(
-        make_game(cast("Any", known.system), **kwargs),
+    env = game_rows(
+        id,
         num_rows,
-        max_episode_steps=max_episode_steps or known.max_episode_steps,
-        autoreset_mode=AutoresetMode.DISABLED,
-        render_mode=render_mode,
+        max_episode_steps=max_episode_steps,
         compile=compile,
+        render_mode=render_mode,
+        **kwargs,
     )
     view = MultiAgentVecEnv(env, group, partners, world=world)
     if seed is not None:

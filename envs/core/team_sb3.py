@@ -15,14 +15,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from sixgym.envs.core.errors import OptionsError
 from sixgym.envs.core.game import Game, keyed
-from sixgym.envs.core.multiagent_sb3 import SeatsVecEnv
-from sixgym.envs.core.pettingzoo_view import make_game
-from sixgym.envs.core.registry import entry
+from sixgym.envs.core.multiagent_sb3 import SeatsVecEnv, game_rows
 from sixgym.envs.core.rows import tree_map
 from sixgym.envs.core.spaces import to_numpy
 from sixgym.envs.core.vector_view import SixgymVectorEnv
@@ -208,14 +205,13 @@ def make_team_vec_env(
         OptionsError: not a game, or not one of a team.
         ParamsError: a wrong parameter.
     """
-    known = entry(id)
-    env = SixgymVectorEnv(
-        make_game(cast("Any", known.system), **kwargs),
+    env = game_rows(
+        id,
         num_rows,
-        max_episode_steps=max_episode_steps or known.max_episode_steps,
-        autoreset_mode=AutoresetMode.DISABLED,
-        render_mode=render_mode,
+        max_episode_steps=max_episode_steps,
         compile=compile,
+        render_mode=render_mode,
+        **kwargs,
     )
     view = TeamVecEnv(env, world=world, finite_horizon=finite_horizon, notes=notes)
     if seed is not None:

@@ -1,0 +1,42 @@
+"""``python -m sixgym.agents.netgpt NAME --out DIR``: train networks and save them with cards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+import sixgym  # noqa: F401 - registers the environments
+from sixgym.agents.logs import commit, versions
+from sixgym.agents.netgpt.policy_net import ID, RECIPES, collect, train
+from sixgym.agents.policies import save_policy
+
+ROWS, STEPS = 64, 200
+
+
+def main() -> None:
+    """Train every seed and write weights and cards."""
+    parser = argparse.ArgumentParser(description="Train a threshold network of NetGPT.")
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = RECIPES[options.name]
+    for seed in tqdm(options.seeds, desc=options.name, unit="seed"):
+        policy = train(recipe, seed, collect(ROWS, STEPS, seed))
+        about = {
+            "name": f"{options.name}/{seed}",
+            "algorithm": "policy network, " + recipe.way,
+            "seed": seed,
+            "config": {**recipe._asdict(), "total_steps": ROWS * STEPS},
+            "versions": versions(),
+            "commit": commit(),
+        }
+        save_policy(policy, options.out / f"{options.name}-{seed}", env=ID, about=about)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,3 +63,15 @@ def register_envs() -> None:
         baselines="sixgym.baselines.llm_mac",
         is_game=True,
     )
+    for name, steps, table, title in (
+        ("Batch", 200, ".batch", "Cloud-edge routing of a slot's requests on a shared uplink"),
+        ("Route", 1024, ".route", "Cloud-edge routing of tool-calling requests, one by one"),
+        ("Threshold", 200, "", "Cloud-edge routing of tool-calling requests by a threshold"),
+    ):
+        register(
+            f"sixgym/NetGpt{name}-v0",
+            f"sixgym.envs.netgpt:NetGpt{name}",
+            max_episode_steps=steps,
+            title=title,
+            baselines=f"sixgym.baselines.netgpt{table}",
+        )

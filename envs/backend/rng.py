@@ -169,6 +169,27 @@ class DrawTable:
         word = self.table[self._pairs + stream.first + element]
         return _uniform(mix64((key ^ word).add_(step * GOLDEN)), self.dtype)
 
+    def draw_elements(self, key: Tensor, step: Tensor, element: Tensor) -> Draws:
+        """One element of every stream, another for each row, without drawing the others.
+
+        Args:
+            key: (rows,) int64 from `episode_key`.
+            step: (rows,) int64.
+            element: (rows,) int64, flat index within the streams' shapes.
+
+        Returns:
+            name -> (rows,), the numbers that `draw` gives in that place.
+
+        Raises:
+            ValueError: the streams are not all uniform and of one size.
+        """
+        kinds = {(stream.kind, stream.words) for stream in self._streams.values()}
+        if len(kinds) != 1 or next(iter(kinds))[0] != "uniform":
+            raise ValueError(f"streams: {sorted(kinds)}: allowed: all uniform and of one size")
+        words = self.table.reshape(len(self._streams), -1)[:, element]
+        values = _uniform(mix64((key ^ words).add_(step * GOLDEN)), self.dtype)
+        return dict(zip(self._streams, values.unbind(0), strict=True))
+
     def _take(self, stream: _Stream, normal: Tensor, uniform: Tensor) -> Tensor:
         rows, last = uniform.shape[0], stream.first + stream.words
         if stream.kind == "cn":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
 import torch
 
 from sixgym.envs.core.errors import StateError
@@ -49,6 +50,9 @@ class SixgymEnv(gym.Env[Any, Any]):
         self.rows: Rows[Any, Any] = Rows(system, 1, compile=compile)
         self.observation_space = system.observation_space
         self.action_space = system.action_space
+        if system.reward_parts:
+            self.reward_space = system.reward_space
+            self.reward_dim = len(system.reward_parts)
         self._reader = ActionReader(self.action_space, dtype=system.dtype, device=system.device)
         self._ended = True
 
@@ -80,6 +84,8 @@ class SixgymEnv(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Advance by one step; ``info`` holds the metrics of the step by name.
 
+        The reward is a number, or (parts,) float32 where the system has ``reward_parts``.
+
         Raises:
             ActionError: the action is not in the space.
             StateError: called before ``reset`` or after the episode terminated.
@@ -97,7 +103,10 @@ class SixgymEnv(gym.Env[Any, Any]):
         if self.render_mode == "human":
             self.render()
         observation = row_of(to_numpy(out.observation), 0)
-        return observation, float(out.reward.item()), self._ended, False, info
+        reward: Any = float(out.reward.item())
+        if self.system.reward_parts:
+            reward = np.array([info[name] for name in self.system.reward_parts], np.float32)
+        return observation, reward, self._ended, False, info
 
     def _no_info(self) -> dict[str, Any]:
         """The info of a reset: the keys and shapes of a step's, all zero."""

@@ -100,6 +100,11 @@ class System(ABC, Generic[P, S]):
     """Names of the options of ``reset`` that `with_options` understands."""
     version: ClassVar[int] = 0
     """The N of the id's -vN: changes with dynamics, reward or spaces."""
+    reward_parts: tuple[str, ...] = ()
+    """Level-0 metrics that the single environment hands out as a vector reward, in the convention
+    of MO-Gymnasium; every other view keeps the scalar. Empty where the reward is a scalar."""
+    reward_space: gym.Space[object] | None = None
+    """Bounds of the vector reward."""
 
     observation_space: gym.Space[object]
     action_space: gym.Space[object]

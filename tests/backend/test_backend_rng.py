@@ -315,6 +315,31 @@ def test_a_key_draws_by_a_clock_of_the_systems_own() -> None:
     assert one.tolist() == [drawn[0, 4].item(), drawn[1, 0].item()]
 
 
+def test_one_element_of_every_stream_is_what_a_whole_draw_has_there() -> None:
+    table = DrawTable({"event": ("uniform", (5,)), "answer": ("uniform", (5,))})
+    key, clock = keys([3, 9, 4]), torch.tensor([7, 1, 0])
+    element = torch.tensor([4, 0, 2])
+    whole, single = table.draw(key, clock), table.draw_elements(key, clock, element)
+    for name, values in whole.items():
+        assert single[name].tolist() == values[torch.arange(3), element].tolist()
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        {"a": ("uniform", (2,)), "b": ("uniform", (3,))},
+        {"a": ("uniform", (2,)), "b": ("normal", (2,))},
+        {},
+    ],
+)
+def test_elements_of_unlike_streams_are_not_drawn_together(
+    streams: dict[str, tuple[Kind, tuple[int, ...]]],
+) -> None:
+    zero = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="allowed: all uniform and of one size"):
+        DrawTable(streams).draw_elements(zero, zero, zero)
+
+
 def test_only_uniform_elements_are_drawn_alone() -> None:
     table = DrawTable({"gain": ("cn", (2,))})
     zero = torch.zeros(1, dtype=torch.int64)

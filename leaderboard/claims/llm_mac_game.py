@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from sixgym.agents.team.mac_set import SetActor
-from sixgym.agents.team.nets import ALIVE
 from sixgym.baselines.llm_mac.one_slot import (
     OneSlot,
     dominant_message,
@@ -18,15 +15,13 @@ from sixgym.baselines.llm_mac.one_slot import (
     value_of_commitment,
 )
 from sixgym.baselines.llm_mac.theory import independent_grants
-from sixgym.envs.core.make import make_system
-from sixgym.envs.core.registry import entry
-from sixgym.envs.llm_mac.codes import DCM_SG, UCM_SR
+from sixgym.envs.llm_mac.codes import DCM_SG
 from sixgym.envs.llm_mac.levels import Level
 from sixgym.envs.llm_mac.system import LlmMac
 from sixgym.leaderboard import stats
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, play
-from sixgym.leaderboard.claims.llm_mac_exact import first_sight, pair_of, worth
-from sixgym.leaderboard.claims.llm_mac_learned import HEADLINE, ID, MIN_SEEDS, learned_with
+from sixgym.leaderboard.claims.llm_mac_exact import Pair, cell, first_sight, pair_of, worth
+from sixgym.leaderboard.claims.llm_mac_learned import ID, MIN_SEEDS
 from sixgym.leaderboard.claims.rules import Finding, draw_bars, draw_curves, exact, told, verdict
 from sixgym.leaderboard.players import find_player
 from sixgym.leaderboard.stats import Interval
@@ -97,34 +92,13 @@ def _c11(evidence: Evidence) -> Outcome:
 
 # -------------------------------------------------- C12: grants that know nothing of one another
 
-POINTERS = learned_with(5)
-EQUALS = (2, 3, 5, 8, 10)
 TRIES = 200
 """Networks of random weights that decide seat by seat."""
 
 
-def equal_requesters(n: int, **params: Any) -> tuple[LlmMac, dict[str, torch.Tensor]]:
-    """A cell of ``n`` users who all asked and differ in nothing, as the base station sees it."""
-    found = make_system(
-        entry(ID).system, population="fixed", num_users=n, initial_queue=5, **params
-    )
-    assert isinstance(found, LlmMac)
-    state, seen = first_sight(found)
-    here = state.here.to(torch.int64)
-    state = state._replace(u=UCM_SR * here, age=here, slot=state.slot + 5)
-    return found, {**found.perceive(state, {}), ALIVE: seen[ALIVE]}
-
-
-def one_grant_by_pointer(actor: SetActor, seen: dict[str, torch.Tensor]) -> float:
-    """Probability that exactly one user is granted, of a pointing base station.
-
-    An acknowledgement of the same user wins over its grant.
-    """
-    with torch.no_grad():
-        logits, allowed = actor.grant_logits(seen)
-    p = torch.softmax(torch.where(allowed, logits.double(), -torch.inf), -1)[0]
-    grant, ack = p[0, 1:], p[1, 1:]
-    return float((grant * (1.0 - ack)).sum())
+def one_grant(pair: Pair) -> float:
+    """Probability that exactly one user is granted."""
+    return float(pair.leader[(pair.messages == DCM_SG).sum(1) == 1].sum())
 
 
 def one_grant_by_seat(actor: SetActor, seen: dict[str, torch.Tensor], n: int) -> float:
@@ -137,38 +111,38 @@ def one_grant_by_seat(actor: SetActor, seen: dict[str, torch.Tensor], n: int) ->
 
 
 def _c12(evidence: Evidence) -> Outcome:
-    members = find_player(ID, HEADLINE).members
+    members = find_player(ID, ONE_SLOT.policy).members
     generator = torch.random.get_rng_state()
-    findings, bounds, separate, pointing = [], [], [], []
-    for n in EQUALS:
+    findings, bounds, separate, knowing = [], [], [], []
+    for n in USERS:
         bound = independent_grants(n)
-        system, seen = equal_requesters(n)
+        system = cell(n)
+        _, seen = first_sight(system)
         torch.manual_seed(n)
-        scaled = [_random_actor(system, scale) for scale in np.linspace(1.0, 400.0, TRIES)]
-        best = max(one_grant_by_seat(actor, seen, n) for actor in scaled)
-        by_pointer = [one_grant_by_pointer(m.make(system).actor, seen) for m in members]  # type: ignore[attr-defined]
+        scales = np.linspace(1.0, 400.0, TRIES)
+        best = max(one_grant_by_seat(_random_actor(system, x), seen, n) for x in scales)
+        found = [one_grant(pair_of(member, n)) for member in members]
         findings.append(Finding(best <= bound + 1e-6, f"n={n}: {best:.4f} above {bound:.4f}"))
-        low = min(by_pointer)
-        findings.append(Finding(low > bound, f"n={n}: a pointer grants one in {low:.3f} of cases"))
+        findings.append(Finding(min(found) > bound, f"n={n}: trained {min(found):.3f}"))
         bounds.append(bound)
         separate.append(best)
-        pointing.append(_over_seeds(by_pointer))
+        knowing.append(_over_seeds(found))
     torch.random.set_rng_state(generator)
     holds, why = verdict(findings)
-    xs = [float(n) for n in EQUALS]
+    xs = [float(n) for n in USERS]
     return Outcome(
         holds,
-        f"n={', '.join(map(str, EQUALS))} equal requesters, probability of exactly one grant: "
-        f"bound {told(bounds)}; best of {TRIES} networks that decide seat by seat "
-        f"{told(separate)}; trained pointers {told([p.value for p in pointing])}",
+        f"n={', '.join(map(str, USERS))} equal users, probability of exactly one grant: bound "
+        f"{told(bounds)}; best of {TRIES} networks that decide seat by seat {told(separate)}; "
+        f"trained, seats in turn, {len(members)} seeds {'; '.join(map(str, knowing))}",
         why,
         draw=draw_curves(
             [
-                ("pointer (trained)", xs, pointing),
+                ("seats in turn (trained)", xs, knowing),
                 ("seat by seat, best found", xs, exact(separate)),
                 ("bound (1 - 1/n)^(n - 1)", xs, exact(bounds)),
             ],
-            "equal users who asked",
+            "equal users",
             "probability of exactly one grant",
         ),
     )
@@ -207,8 +181,9 @@ CLAIMS: dict[str, Claim] = {
         "C12",
         "[derived]",
         "Grants that are decided seat by seat cannot single out one of equal users.",
-        "exactly one grant with probability at most (1 - 1/n)^(n - 1); pointers above, each seed",
-        (POINTERS,),
+        "one slot, n = 2 to 5: exactly one grant with probability at most (1 - 1/n)^(n - 1) where "
+        "seats are decided by themselves; above it where they are decided in turn, each seed",
+        (ONE_SLOT,),
         _c12,
     ),
 }

@@ -126,6 +126,9 @@ class TrainConfig(_Strict):
             raise ValueError(f"policy={self.policy!r}: {hint(self.policy, self.method.policies)}")
         if self.shared and self.finite_horizon:
             raise ValueError("finite_horizon=True: allowed with shared=False")
+        if self.method.head == "team" and (self.shared or self.normalize.observation):
+            field = "shared" if self.shared else "normalize.observation"
+            raise ValueError(f"{field}=True: allowed with algorithm={self.algorithm!r}: False")
         chosen = self.chosen
         rollout = chosen.get("n_steps", 0) * self.num_envs
         if self.method.on_policy and 0 < rollout < chosen.get("batch_size", 0):

@@ -155,6 +155,12 @@ class Grant(Game[Params, GrantState]):
             "ue": torch.stack((wants, grant), -1),
         }
 
+    def hear(self, seen: Moves, moves: Moves) -> dict[str, Tensor]:
+        if "bs" not in moves:
+            return dict(seen)
+        grant = moves["bs"][:, 0].to(torch.float32)
+        return {**seen, "ue": torch.stack((seen["ue"][..., 0], grant), -1)}
+
     def allowed(self, state: GrantState, moves: Moves) -> dict[str, Tensor]:
         both = torch.stack((torch.ones_like(state.wants), state.wants), -1)
         return {"bs": both.flatten(1)[:, None]}

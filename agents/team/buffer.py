@@ -69,6 +69,8 @@ class TeamRolloutBuffer(DictRolloutBuffer):
         for first in range(0, len(order), size):
             rows = order[first : first + size]
             is_there = there[rows]
+            if not is_there.any():  # a mean of nothing is not a number
+                continue
             flat = {k: v[rows].reshape(-1, *v.shape[2:]) for k, v in seen.items()}
             moved = actions[rows].reshape(-1, actions.shape[-1]).astype(np.float32, copy=False)
             values, log_probs, advantages, returns = (

@@ -33,7 +33,10 @@ class Choice(NamedTuple):
             best = self.log_p.amax(-1, keepdim=True)
             p = (self.log_p >= best - TIE).to(p)
         heap = p.cumsum(-1)
-        return (heap <= uniform.unsqueeze(-1) * heap[..., -1:]).sum(-1).clamp_max(p.shape[-1] - 1)
+        most = heap[..., -1:]
+        chosen = (heap <= uniform.unsqueeze(-1) * most).sum(-1)
+        # A number that was rounded up to 1 would choose the last, which may be forbidden.
+        return torch.minimum(chosen, (heap < most).sum(-1))
 
     def log_prob(self, chosen: Tensor) -> Tensor:
         """(...) of choices (...) int64."""

@@ -25,7 +25,9 @@ from sixgym.agents.team.nets import (
     Seen,
     TeamActor,
     TeamCritic,
+    check_size,
     linear,
+    of_the_seated,
 )
 from sixgym.envs.core.errors import PolicyError
 from sixgym.envs.core.game import Game
@@ -50,6 +52,7 @@ class FlatActor(TeamActor):
     def __init__(self, game: Game[Any, Any], *, width: int = 128) -> None:
         super().__init__(game)
         p = mac_of(game).params
+        check_size("width", width, 1)
         if p.role != "all" or p.bs_action != "multi":
             raise PolicyError(
                 f"role={p.role!r}, bs_action={p.bs_action!r}: allowed: 'all', 'multi'"
@@ -79,7 +82,7 @@ class FlatActor(TeamActor):
         done = self._done(self.game.hear(seen, moves))
         moves[UE] = done.pick(uniform[:, 1:], deterministic)
         log_prob = torch.cat([said.log_prob(code).unsqueeze(1), done.log_prob(moves[UE])], 1)
-        return Acted(moves, log_prob * seen[ALIVE])
+        return Acted(moves, of_the_seated(log_prob, seen[ALIVE]))
 
     def judge(self, seen: Seen, moves: Mapping[str, Tensor], notes: Tensor | None = None) -> Judged:
         """How likely moves are; see `TeamActor`."""
@@ -87,7 +90,7 @@ class FlatActor(TeamActor):
         code = (moves[BS][:, 0] * self.place).sum(1)
         log_prob = torch.cat([said.log_prob(code).unsqueeze(1), done.log_prob(moves[UE])], 1)
         entropy = torch.cat([said.entropy().unsqueeze(1), done.entropy()], 1)
-        return Judged(log_prob * seen[ALIVE], entropy * seen[ALIVE])
+        return Judged(of_the_seated(log_prob, seen[ALIVE]), entropy * seen[ALIVE])
 
     def _said(self, seen: Seen) -> Choice:
         """Messages to all, (rows, D^N), the first seat's word most significant."""

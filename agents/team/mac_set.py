@@ -11,7 +11,7 @@ the form that cannot, which the authors' candidate scoring has [related: LLM4MAC
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,7 +26,10 @@ from sixgym.agents.team.nets import (
     SetEncoder,
     TeamActor,
     TeamCritic,
+    check_choice,
+    check_size,
     mlp,
+    of_the_seated,
 )
 from sixgym.envs.core.errors import PolicyError
 from sixgym.envs.core.game import Game
@@ -56,7 +59,7 @@ class SetActor(TeamActor):
         users_see: ``"message"`` hides a user's own last move and message from it.
 
     Raises:
-        PolicyError: another game, or a head that its actions do not fit.
+        PolicyError: another game, a head that its actions do not fit, or a wrong size.
     """
 
     def __init__(
@@ -74,12 +77,19 @@ class SetActor(TeamActor):
         super().__init__(game)
         mac = mac_of(game)
         p = mac.params
+        for name, value, least in (("width", width, 1), ("blocks", blocks, 0), ("heads", heads, 1)):
+            check_size(name, value, least)
+        if width % heads:
+            raise PolicyError(f"heads={heads}: allowed: divisors of width={width}")
+        check_choice("head", head, get_args(Head))
+        check_choice("sharing", sharing, get_args(Sharing))
+        check_choice("users_see", users_see, get_args(Sight))
+        check_choice("level", p.pag_level if level is None else level, map(int, Level))
         if head != "pointer" and p.bs_action == "pointer":
             raise PolicyError(f"head={head!r}: allowed with bs_action='pointer': pointer")
         self._tells = head == "pointer" and p.bs_action == "multi"
         self.head, self.level = head, Level(p.pag_level if level is None else level)
         self._n, self._dcm, self._ucm = p.n_max, p.num_dcm, p.num_ucm
-        self._seat_features = mac.observer.seat_features
         self._user_features = mac.observer.user_features
         slots = p.history + 1
         self._speaks, self._follows = p.role != "follower", p.role != "leader"
@@ -116,7 +126,7 @@ class SetActor(TeamActor):
             choice = self._answer(self.game.hear(seen, moves))
             moves[UE] = choice.pick(uniform[:, -self._n :], deterministic)
             parts.append(choice.log_prob(moves[UE]))
-        return Acted(moves, torch.cat(parts, 1) * seen[ALIVE])
+        return Acted(moves, of_the_seated(torch.cat(parts, 1), seen[ALIVE]))
 
     def judge(self, seen: Seen, moves: Mapping[str, Tensor], notes: Tensor | None = None) -> Judged:
         """How likely moves are; see `TeamActor`."""
@@ -130,7 +140,7 @@ class SetActor(TeamActor):
             log_prob.append(choice.log_prob(moves[UE]))
             entropy.append(choice.entropy())
         alive = seen[ALIVE]
-        return Judged(torch.cat(log_prob, 1) * alive, torch.cat(entropy, 1) * alive)
+        return Judged(of_the_seated(torch.cat(log_prob, 1), alive), torch.cat(entropy, 1) * alive)
 
     # ------------------------------------------------------------------------------ base station
 
@@ -148,9 +158,7 @@ class SetActor(TeamActor):
     def _embedded(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
         """Embedded seats (rows, N, width), their mean over those taken, and what each may hear."""
         rows, glob = seen[ROWS][:, 0], seen[GLOB][:, 0]
-        here = rows[..., 0] > 0.5
-        last = self._ucm + self._dcm
-        asked, decoded = rows[..., 1] > 0.5, rows[..., last] > 0.5
+        here, decoded, asked = mac_of(self.game).observer.facts(rows)
         allowed = bs_allowed(self.level, here, decoded, asked, self._dcm)
         around = glob.unsqueeze(1).expand(-1, rows.shape[1], -1)
         embedded = self.seats(torch.cat([rows, around], -1), here)

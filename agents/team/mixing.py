@@ -28,6 +28,7 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sixgym.agents.algorithms import Mixing
+from sixgym.agents.team.nets import SeatNets
 from sixgym.envs.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class SegmentMixer:
         names = [n for n, _ in actor.named_parameters() if n.startswith(prefix)]
         shapes = {n: p.shape for n, p in actor.named_parameters() if n in names}
         agents = seats.stop - seats.start
-        if not names or any(s[0] != agents for s in shapes.values()) or agents < 2:
+        own = isinstance(getattr(actor, prefix.removesuffix("."), None), SeatNets)
+        if not own or any(s[0] != agents for s in shapes.values()) or agents < 2:
             raise ConfigError("mixing: allowed where each of at least 2 users has its own policy")
         self.settings, self.seats, self.names = settings, seats, names
 

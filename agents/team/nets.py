@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from sixgym.envs.core.errors import PolicyError
 from sixgym.envs.core.team_sb3 import Notes
 
 if TYPE_CHECKING:
@@ -102,6 +103,37 @@ class TeamCritic(nn.Module, ABC):
             before: what is seen before anybody has moved.
             after: what is seen by those who move last, from `Game.hear`.
         """
+
+
+def of_the_seated(values: Tensor, alive: Tensor) -> Tensor:
+    """(rows, agents) with 0 on empty seats, whatever stood there: a product keeps infinities.
+
+    Args:
+        values: (rows, agents).
+        alive: (rows, agents), 1 where somebody sits.
+    """
+    return torch.where(alive > 0, values, 0.0)
+
+
+def check_size(name: str, value: object, least: int) -> None:
+    """Refuse what is no size.
+
+    Raises:
+        PolicyError: no integer, or a smaller one.
+    """
+    if type(value) is not int or value < least:
+        raise PolicyError(f"{name}={value!r}: allowed: integers from {least}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+        PolicyError: it is another.
+    """
+    known = tuple(choices)
+    if value not in known:
+        raise PolicyError(f"{name}={value!r}: allowed: {', '.join(map(str, known))}")
 
 
 def mlp(

@@ -18,7 +18,7 @@ from sixgym.agents.team.buffer import TeamRolloutBuffer
 from sixgym.agents.team.mixing import SegmentMixer
 from sixgym.agents.team.nets import ALIVE, Acted
 from sixgym.agents.team.registry import NETS
-from sixgym.envs.core.errors import PolicyError
+from sixgym.envs.core.errors import ConfigError, PolicyError
 from sixgym.envs.core.game import Game, keyed, part_of
 from sixgym.envs.core.team_sb3 import ASKS, PRESENT, TeamVecEnv, action_columns
 
@@ -174,7 +174,8 @@ class MAPPO(PPO):
         **kwargs: of SB3's PPO.
 
     Raises:
-        PolicyError: the environment is another one.
+        PolicyError: the environment is another one, or its observations are normalised.
+        ConfigError: policies cannot be mixed.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"TeamPolicy": TeamPolicy}
@@ -193,6 +194,8 @@ class MAPPO(PPO):
             base = base.venv
         if not isinstance(base, TeamVecEnv):
             raise PolicyError(f"env={type(base).__name__}: allowed for MAPPO: TeamVecEnv")
+        if getattr(env, "norm_obs", False):  # the flags of who is there would be normalised too
+            raise PolicyError("norm_obs=True: allowed for MAPPO: False")
         groups = [base.game.seats[g.name] for g in base.game.groups]
         kwargs |= {
             "policy_kwargs": {**(policy_kwargs or {}), "game": base.game},
@@ -202,6 +205,8 @@ class MAPPO(PPO):
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]  # of fewer policies
         self._mix = None
         if mixing is not None:
+            if cast("TeamPolicy", self.policy).ratio != "agent":
+                raise ConfigError("ratio='mean': allowed with mixing: agent")
             last = base.game.groups[-1]
             actor = cast("TeamPolicy", self.policy).actor
             seats = base.game.seats[last.name]

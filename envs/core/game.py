@@ -204,7 +204,7 @@ class Game(System[P, S]):
 
         Args:
             seen: from `perceive` before those moves.
-            moves: of the groups whose turn is over, allowed ones.
+            moves: of the groups whose turn is over.
         """
         return dict(seen)
 

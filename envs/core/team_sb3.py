@@ -17,9 +17,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from sixgym.envs.core.errors import OptionsError
+from sixgym.envs.core.errors import ActionError, OptionsError
 from sixgym.envs.core.game import Game, keyed
-from sixgym.envs.core.multiagent_sb3 import SeatsVecEnv, game_rows
+from sixgym.envs.core.multiagent_sb3 import SeatsVecEnv, game_of, game_rows
 from sixgym.envs.core.rows import tree_map
 from sixgym.envs.core.spaces import to_numpy
 from sixgym.envs.core.vector_view import SixgymVectorEnv
@@ -68,7 +68,7 @@ class TeamVecEnv(SeatsVecEnv):
         finite_horizon: bool = False,
         notes: Notes = NO_NOTES,
     ) -> None:
-        game = cast("Game[Any, Any]", env.system)
+        game = game_of(env)
         super().__init__(
             env,
             slice(0, game.num_seats),
@@ -81,6 +81,9 @@ class TeamVecEnv(SeatsVecEnv):
 
     def _all_moves(self) -> dict[str, Tensor]:
         game = self.game
+        wanted = (self.num_envs, *(self.action_space.shape or ()))
+        if np.shape(self._actions) != wanted:
+            raise ActionError(f"actions: shape {np.shape(self._actions)}; allowed: {wanted}")
         table = np.asarray(self._actions).reshape(self.env.num_envs, game.num_seats, -1)
         moves: dict[str, Tensor] = {}
         for group in game.groups:

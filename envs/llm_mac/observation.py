@@ -37,6 +37,17 @@ class Sight(NamedTuple):
     """(rows, 4) what it sees of the cell."""
 
 
+class Facts(NamedTuple):
+    """What the base station knows of the seats, (rows, N) bool each."""
+
+    here: Tensor
+    """Taken."""
+    decoded: Tensor
+    """A packet of it was decoded in the last slot."""
+    asked: Tensor
+    """Its last message was a request."""
+
+
 class Observer:
     """Features of one set of parameters, looked up by the integers that they show."""
 
@@ -99,6 +110,16 @@ class Observer:
         p, here = self.params, state.here
         code = ((state.u * p.num_dcm + state.m) * 2 + decoded_last(state)) * 2 + (state.age == 0)
         return _look_up(self._seats, code, here)
+
+    def facts(self, seat: Tensor) -> Facts:
+        """What the newest slot of the seats' features says of them.
+
+        Args:
+            seat: (rows, N, (k + 1) G) what the base station sees of the seats.
+        """
+        flag = seat > 0.5
+        decoded = self.params.num_ucm + self.params.num_dcm
+        return Facts(flag[..., 0], flag[..., decoded], flag[..., 1])
 
     def cell(self, state: MacState) -> Tensor:
         """(rows, 4) what it sees of the cell."""

@@ -78,7 +78,19 @@ class Speech:
     def _message(self, state: MacState, spoken: Tensor) -> Tensor:
         if self.level < Level.SINGLE_CHANNEL:
             return torch.where(state.here, spoken, DCM_NULL)
-        return shield_bs(self.level, self._bs_allowed(state), spoken).move
+        return self.passed(spoken, state.here, decoded_last(state) > 0, state.u == UCM_SR)
+
+    def passed(self, spoken: Tensor, here: Tensor, decoded: Tensor, asked: Tensor) -> Tensor:
+        """(rows, N) int64: what a level that limits a whole message lets through of it.
+
+        Args:
+            spoken: (rows, N) int64.
+            here: (rows, N) bool, the seats that are taken.
+            decoded: (rows, N) bool, the seat whose packet was decoded in the last slot.
+            asked: (rows, N) bool, the seats whose last message was a request.
+        """
+        allowed = bs_allowed(self.level, here, decoded, asked, self.params.num_dcm)
+        return shield_bs(self.level, allowed, spoken).move
 
     def _bs_allowed(self, state: MacState) -> Tensor:
         """(rows, N, messages) bool: what each seat may be sent."""

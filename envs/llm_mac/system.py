@@ -14,6 +14,7 @@ from sixgym.envs.core.system import Metric, Observation, Score
 from sixgym.envs.llm_mac.account import Account
 from sixgym.envs.llm_mac.codes import NUM_ACTIONS
 from sixgym.envs.llm_mac.fairness import contributions, jain_index
+from sixgym.envs.llm_mac.levels import Level
 from sixgym.envs.llm_mac.metrics import METRICS, SCORES
 from sixgym.envs.llm_mac.observation import Observer
 from sixgym.envs.llm_mac.params import LlmMacParams
@@ -330,6 +331,9 @@ class LlmMac(Game[LlmMacParams, MacState]):
         if not self.speech.leads or BS not in moves or UE not in seen:
             return dict(seen)
         message = self.speech.message_of(moves[BS][:, 0])
+        if self.speech.level >= Level.SINGLE_CHANNEL:
+            facts = self.observer.facts(seen[f"{BS}.rows"][:, 0])
+            message = self.speech.passed(message, *facts)
         return {**seen, UE: self.observer.with_heard(seen[UE], message)}
 
     def _joined(self, parts: list[Tensor]) -> Tensor:

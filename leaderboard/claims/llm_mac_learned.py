@@ -254,8 +254,9 @@ class FirstSeats:
             "bs.rows": observation["bs.rows"][:, :, : self.small],
             "bs.glob": observation["bs.glob"],
             "ue": observation["ue"][:, : self.small],
-            "alive": observation["alive"][:, : 1 + self.small],
         }
+        if "alive" in observation:  # somebody comes or goes
+            seen["alive"] = observation["alive"][:, : 1 + self.small]
         own, state = self.policy.predict(seen, state, episode_start, deterministic)
         return {
             "bs": np.pad(own["bs"], ((0, 0), (0, 0), (0, self.large - self.small))),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
+from toy_games import Crowd, Drones, Grant
 from toy_systems import Counter, CounterState, Gate, Tank
 
 from sixgym.envs.backend.rng import Draws
@@ -18,6 +19,7 @@ from sixgym.envs.core import registry
 from sixgym.envs.core.conformance import CHECKS, check_id, find, run
 from sixgym.envs.core.conformance.subject import Subject, difference
 from sixgym.envs.core.errors import UnknownIdError
+from sixgym.envs.core.game import Game, Moves
 from sixgym.envs.core.system import Step, System
 
 
@@ -158,6 +160,36 @@ def test_each_fault_is_found(system: type[System[Any, Any]], check: str) -> None
     verdict = run(find(check), subject_of(system))
     assert verdict.passed is False, f"{check} let {system.__name__} pass"
     assert verdict.message
+
+
+class Deaf(Grant):
+    """Shows followers the grant and does not tell a policy that has no state."""
+
+    def hear(self, seen: Moves, moves: Moves) -> dict[str, Tensor]:
+        return dict(seen)
+
+
+class Gossip(Drones):
+    """Lets a policy see what the others do at the same time."""
+
+    def hear(self, seen: Moves, moves: Moves) -> dict[str, Tensor]:
+        return {"drone": moves["drone"].to(torch.float32)} if moves else dict(seen)
+
+
+@pytest.mark.parametrize(
+    ("game", "passed"),
+    [(Crowd, True), (Grant, True), (Drones, True), (Deaf, False), (Gossip, False)],
+)
+def test_what_is_heard_of_moves_must_be_what_is_seen_after_them(
+    game: type[Game[Any, Any]], passed: bool
+) -> None:
+    verdict = run(find("hearing_needs_no_state"), subject_of(game))
+    assert verdict.passed is passed, verdict.message
+
+
+def test_who_plays_alone_hears_nobody() -> None:
+    verdict = run(find("hearing_needs_no_state"), subject_of(Counter))
+    assert verdict.passed is None
 
 
 def test_check_id_runs_what_is_asked_for() -> None:

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 
 from sixgym.envs.core.conformance.subject import (
     SHORT_EPISODE,
@@ -18,6 +19,7 @@ from sixgym.envs.core.conformance.subject import (
     require,
     require_equal,
     require_near,
+    snapshot,
 )
 from sixgym.envs.core.game import Game
 from sixgym.envs.core.pettingzoo_view import (
@@ -228,6 +230,25 @@ def empty_seats_do_not_matter(subject: Subject) -> None:
         _numbers_grow(game, ids, game.agent_ids(calm.rows.state), ~(a[2] | a[3]))
 
 
+def hearing_needs_no_state(subject: Subject) -> None:
+    """What is seen once some have moved follows from what was seen and the moves alone."""
+    _require_game(subject)
+    batch = subject.batch(16, joint="dict")
+    game: Any = batch.system
+    pool = Actions(batch.single_action_space)
+    batch.reset(seed=3)
+    for t in range(min(subject.episode - 1, 20)):
+        state, first = batch.rows.state, game.perceive(batch.rows.state, {})
+        joint = pool.many(16, t)
+        moves = {key: torch.as_tensor(move) for key, move in joint.items()}
+        done: dict[str, Any] = {}
+        for turn in game.turns:
+            done |= {key: m for key, m in moves.items() if key.partition(".")[0] in turn}
+            want = snapshot(game.perceive(state, done))
+            require_equal(snapshot(game.hear(first, done)), want, f"step {t}, after {turn}")
+        batch.step(joint)
+
+
 def _numbers_grow(game: Any, before: Any, after: Any, going_on: Any) -> None:
     """Whoever is new in a group has a number above all that were there before."""
     for group in game.groups:
@@ -288,5 +309,6 @@ CHECKS = (
     check(one_story_in_all_views),
     check(names_and_dictionaries),
     check(empty_seats_do_not_matter),
+    check(hearing_needs_no_state),
     check(shared_policy_training),
 )

@@ -38,6 +38,7 @@ PROMISES = (
     "one_story_in_all_views",
     "names_and_dictionaries",
     "empty_seats_do_not_matter",
+    "hearing_needs_no_state",
     "observations_and_infos",
     "row_is_single_environment",
     "restored_state_continues",

@@ -74,4 +74,5 @@ def register_envs() -> None:
             max_episode_steps=steps,
             title=title,
             baselines=f"sixgym.baselines.netgpt{table}",
+            claims="sixgym.leaderboard.claims.netgpt",
         )

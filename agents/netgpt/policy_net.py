@@ -112,21 +112,21 @@ class _Net(nn.Module):
     def __init__(self, inputs: int, *, is_monotone: bool) -> None:
         super().__init__()
         sizes = [inputs, *HIDDEN, 1]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in itertools.pairwise(sizes)
-        )
+        layers = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
         self.is_monotone = is_monotone
         with torch.no_grad():
             if is_monotone:  # softplus of these is small: sums of many positive weights saturate
-                for layer in list(self.layers)[1:]:
+                for layer in layers[1:]:
                     layer.weight.sub_(3.0)
             else:
-                self.layers[-1].weight.mul_(0.01)
-            self.layers[-1].bias.zero_()
+                layers[-1].weight.mul_(0.01)
+            layers[-1].bias.zero_()
+        self.raw = nn.ParameterList([layer.weight for layer in layers])
+        self.biases = nn.ParameterList([layer.bias for layer in layers])
 
     def weights(self) -> list[Tensor]:
         """The weights in effect."""
-        raw = [layer.weight for layer in self.layers]
+        raw = list(self.raw)
         if not self.is_monotone:
             return raw
         first = raw[0].clone()
@@ -136,8 +136,8 @@ class _Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(slots,) thresholds."""
-        for i, (weight, layer) in enumerate(zip(self.weights(), self.layers, strict=True)):
-            x = functional.linear(torch.tanh(x) if i else x, weight, layer.bias)
+        for i, (weight, bias) in enumerate(zip(self.weights(), self.biases, strict=True)):
+            x = functional.linear(torch.tanh(x) if i else x, weight, bias)
         return torch.sigmoid(x[:, 0])
 
 
@@ -179,7 +179,7 @@ def train(recipe: Recipe, seed: int, slots: Slots | None = None, **params: Any) 
         batch = Slots(*(part[chosen] for part in data))
         loss = loss_of(recipe, net(batch.seen), batch, update / recipe.updates)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return _as_policy(net, **params)
 
@@ -192,11 +192,11 @@ def _as_policy(net: _Net, **params: Any) -> NeuralPolicy:
     architecture = Architecture(hidden=list(HIDDEN), activation="tanh", head="deterministic")
     policy = NeuralPolicy(architecture, system.observation_space, system.action_space)
     tensors: dict[str, Tensor] = {}
-    for i, (weight, layer) in enumerate(zip(net.weights(), net.layers, strict=True)):
-        is_last = i == len(net.layers) - 1
+    for i, (weight, bias) in enumerate(zip(net.weights(), net.biases, strict=True)):
+        is_last = i == len(net.biases) - 1
         name, scale = ("head", 0.5) if is_last else (f"hidden.{2 * i}", 1.0)
         # sigmoid(x) = (tanh(x / 2) + 1) / 2
         tensors[f"{name}.weight"] = scale * weight.detach()
-        tensors[f"{name}.bias"] = scale * layer.bias.detach()
+        tensors[f"{name}.bias"] = scale * bias.detach()
     policy.load_state_dict(tensors)
     return policy

@@ -97,6 +97,12 @@ class TrainConfig(_Strict):
     shared: bool = Field(
         False, description="one policy that all agents of a game share, each by what it sees itself"
     )
+    start: str | None = Field(
+        None,
+        description="weights to begin with: of a policy that ships, by system and name "
+        "(netgpt/ppo_myopic, the same seed), or the path of one; PPO and A2C without normalised "
+        "observations",
+    )
     num_envs: int = Field(64, ge=1, le=ROWS_PER_SEED, description="rows trained on together")
     total_steps: Positive = Field(description="environment steps, all rows together")
     seeds: list[TrainingSeed] = Field([0], min_length=1, description="one run each")
@@ -129,6 +135,13 @@ class TrainConfig(_Strict):
         if self.method.head == "team" and (self.shared or self.normalize.observation):
             field = "shared" if self.shared else "normalize.observation"
             raise ValueError(f"{field}=True: allowed with algorithm={self.algorithm!r}: False")
+        if self.start is not None and (
+            self.algorithm not in ("ppo", "a2c", "maskableppo") or self.normalize.observation
+        ):
+            raise ValueError(
+                f"start={self.start!r}: allowed with ppo, a2c and maskableppo, and observations "
+                "as they are"
+            )
         chosen = self.chosen
         rollout = chosen.get("n_steps", 0) * self.num_envs
         if self.method.on_policy and 0 < rollout < chosen.get("batch_size", 0):

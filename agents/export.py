@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sixgym.agents.policies import (
     NeuralPolicy,
     Normalization,
     Recurrence,
+    load_policy,
 )
 from sixgym.envs.core.errors import PolicyError
 
@@ -172,3 +174,36 @@ def _statistics(normalizer: VecNormalize) -> dict[str, Tensor]:
         for key, rms in moments.items()
         for moment in ("mean", "var")
     }
+
+
+def begin_with(model: BaseAlgorithm, start: str, seed: int) -> None:
+    """Give a fresh model the acting weights of a policy; its critic stays fresh.
+
+    Args:
+        model: of PPO, A2C or masked PPO, with an MLP policy.
+        start: system and name of a policy that ships (its weights of ``seed``), or a path.
+        seed: of the training.
+
+    Raises:
+        PolicyError: there is no such policy, or its network is of another form.
+    """
+    path = Path(start)
+    if not path.exists():
+        import sixgym.agents
+
+        path = Path(sixgym.agents.__path__[0], "zoo", f"{start}-{seed}.json")
+    policy = load_policy(path)
+    target: Any = model.policy
+    linear = [layer for layer in target.mlp_extractor.policy_net if isinstance(layer, nn.Linear)]
+    theirs = (
+        []
+        if not isinstance(policy, NeuralPolicy)
+        else [layer for layer in policy.hidden if isinstance(layer, nn.Linear)]
+    )
+    own = [*linear, target.action_net]
+    given = [*theirs, *([policy.head] if isinstance(policy, NeuralPolicy) else [])]
+    shapes = [[tuple(layer.weight.shape) for layer in net] for net in (own, given)]
+    if shapes[0] != shapes[1]:
+        raise PolicyError(f"start={start!r}: layers {shapes[1]}; allowed: {shapes[0]}")
+    for mine, layer in zip(own, given, strict=True):
+        mine.load_state_dict(layer.state_dict())

@@ -18,6 +18,7 @@ from sixgym.agents.algorithms import linear
 from sixgym.agents.callbacks import Boundary, EntropySchedule
 from sixgym.agents.config import TrainConfig
 from sixgym.agents.evaluate import Evaluator, Point, play_baselines
+from sixgym.agents.export import begin_with
 from sixgym.agents.figures import learning_curve
 from sixgym.agents.logs import (
     CsvTable,
@@ -49,6 +50,7 @@ IDENTITY = (
     "algorithm",
     "policy",
     "shared",
+    "start",
     "hyperparameters",
     "num_envs",
     "total_steps",
@@ -284,6 +286,8 @@ def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
     model: BaseAlgorithm = config.method.load()(
         config.policy, env, policy_kwargs=network, seed=seed, device=config.device, **chosen
     )
+    if config.start is not None:
+        begin_with(model, config.start, seed)
     return model
 
 

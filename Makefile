@@ -58,6 +58,7 @@ measure: $(DEV)
 	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
 	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
 	$(BIN)/sixgym claims sixgym/LlmMac-v0 --out docs/measured/LlmMac-v0
+	$(BIN)/sixgym claims sixgym/NetGptThreshold-v0 --out docs/measured/NetGptThreshold-v0
 
 constraints:
 	$(PYTHON) tools/pin.py

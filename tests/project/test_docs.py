@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/jobs.md", "docs/own.md")
-SYSTEMS = ("docs/environments/event_offload.md", "docs/environments/llm_mac.md")
+SYSTEMS = tuple(
+    f"docs/environments/{name}.md" for name in ("event_offload", "llm_mac", "netgpt")
+)
 SMALLER = {
     "train": shlex.split(
         "--set seeds=[0] --set total_steps=64 --set num_envs=8 --set evaluation.episodes=2 "
@@ -69,7 +71,7 @@ def test_pages_build_without_a_warning(tmp_path: Path) -> None:
         [*sphinx, "docs", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    for name in ("ris_noma", "event_offload", "llm_mac"):
+    for name in ("ris_noma", "event_offload", "llm_mac", "netgpt"):
         page = (tmp_path / "environments" / f"{name}.html").read_text()
         for heading in (
             "Description", "Action Space", "Observation Space", "Rewards", "Starting State",

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of all runs; the configuration's if none")
     options = parser.parse_args(arguments)
     try:
-        from sixgym.agents.toolcall.runs import run_from_config
+        from sixgym.agents.toolcall.runs import run_from_config, told
 
         results = run_from_config(options.config, options.set, options.out)
     except ModuleNotFoundError as error:
@@ -34,12 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (SixgymError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    for result in results:
-        sys.stdout.write(f"seed {result.seed}: {result.folder}, {result.seconds:.0f} s\n")
-        for name, report in (("start", result.start), ("end", result.end)):
-            numbers = ", ".join(f"{k} {v:.3f}" for k, v in report._asdict().items())
-            sys.stdout.write(f"  {name}: {numbers}\n")
-    sys.stdout.write(f"curves: {results[-1].figure}\n")
+    sys.stdout.write("".join(f"{line}\n" for line in told(results)))
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as validates
@@ -132,35 +132,25 @@ class EvaluationSettings(Strict):
     kl: int = Field(200, ge=1, le=1_000, description="of the hard ones, for the KLs")
 
 
-class ToolcallConfig(Strict):
-    """Everything that decides a run; make one with `load` or `create`."""
+class RunConfig(Strict):
+    """What every run is told, whatever it does; make one with `load` or `create`."""
+
+    shipped: ClassVar[str]
+    """Folder of this package that holds the configurations of this kind."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="name of the run's folder; the file's name if left out"
     )
     seeds: list[Seed] = Field([0], min_length=1, description="one run each")
-    start: str | None = Field(
-        None,
-        description="supervised start to load instead of training it: a file, in which {seed} is "
-        "the seed, or `shipped`",
-    )
     sft: SftSettings = Field(SftSettings(), description="the supervised start")
-    buffer: BufferSettings = Field(BufferSettings(), description="cloud answers")
-    reward_model: RewardModelSettings = Field(RewardModelSettings(), description="for reward: rm")
-    improve: ImproveSettings = Field(ImproveSettings(), description="the improvement")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="the frozen sets")
     threads: int = Field(1, ge=0, le=1024, description="torch's threads; 0 leaves them")
     output: str = Field("./runs", description="folder under which the run's folder is made")
 
     @validates(mode="after")
-    def _fits_together(self) -> Self:
+    def _has_each_seed_once(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: allowed: each seed once")
-        kept = int(self.buffer.prompts * self.buffer.offloaded)
-        if kept < self.improve.prompts:
-            raise ValueError(
-                f"improve.prompts={self.improve.prompts}: allowed: at most the {kept} of the buffer"
-            )
         return self
 
     def plain(self) -> dict[str, Any]:
@@ -185,13 +175,13 @@ class ToolcallConfig(Strict):
         """Read a configuration and apply ``a.b=value`` overrides.
 
         Args:
-            name_or_path: a YAML file, or the name of a recipe of this package.
+            name_or_path: a YAML file, or the name of one of this package.
             overrides: dotted path, ``=``, a value in YAML.
 
         Raises:
             ConfigError: no such file, not YAML, or not a valid configuration.
         """
-        source = _find(name_or_path)
+        source = _find(name_or_path, recipes(cls.shipped))
         raw = parse(source.read_text(encoding="utf-8"), str(name_or_path))
         raw = {} if raw is None else raw
         if not isinstance(raw, dict):
@@ -202,15 +192,43 @@ class ToolcallConfig(Strict):
         return cls.create(raw)
 
 
-def recipes() -> dict[str, Traversable]:
-    """The configurations of this package by name: the default one and its ablations."""
-    folder = resources.files("sixgym.agents.toolcall") / "recipes"
-    files = sorted(folder.iterdir(), key=lambda file: file.name)
-    return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
+class ToolcallConfig(RunConfig):
+    """Everything that decides a run of training; make one with `load` or `create`."""
+
+    shipped: ClassVar[str] = "recipes"
+
+    start: str | None = Field(
+        None,
+        description="supervised start to load instead of training it: a file, in which {seed} is "
+        "the seed, or `shipped`",
+    )
+    buffer: BufferSettings = Field(BufferSettings(), description="cloud answers")
+    reward_model: RewardModelSettings = Field(RewardModelSettings(), description="for reward: rm")
+    improve: ImproveSettings = Field(ImproveSettings(), description="the improvement")
+
+    @validates(mode="after")
+    def _fits_together(self) -> Self:
+        kept = int(self.buffer.prompts * self.buffer.offloaded)
+        if kept < self.improve.prompts:
+            raise ValueError(
+                f"improve.prompts={self.improve.prompts}: allowed: at most the {kept} of the buffer"
+            )
+        return self
 
 
-def _find(name_or_path: str | Path) -> Traversable:
-    path, known = Path(name_or_path), recipes()
+def recipes(folder: str = "recipes") -> dict[str, Traversable]:
+    """The configurations of this package by name: the default one and its ablations.
+
+    Args:
+        folder: ``recipes`` of trainings, ``loops`` of closed loops.
+    """
+    files = (resources.files("sixgym.agents.toolcall") / folder).iterdir()
+    found = sorted((f for f in files if f.name.endswith(".yaml")), key=lambda file: file.name)
+    return {f.name.removesuffix(".yaml"): f for f in found}
+
+
+def _find(name_or_path: str | Path, known: Mapping[str, Traversable]) -> Traversable:
+    path = Path(name_or_path)
     if path.is_file():
         return path
     if str(name_or_path) in known:
@@ -228,6 +246,8 @@ def _problem(item: dict[str, Any]) -> str:
         return f"{name}: missing"
     if item["type"] == "extra_forbidden":
         return f"{name}: no such field"
+    if "endpoint" in item["loc"]:  # a key may have been put there by mistake: nothing is repeated
+        return f"{name}: allowed: {message}"
     if item["type"] == "value_error":
         return message
     return f"{name}={item['input']!r}: allowed: {message}"

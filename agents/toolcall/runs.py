@@ -7,8 +7,8 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import yaml
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sixgym.agents.logs import CsvTable, commit, now, versions, write_json
-from sixgym.agents.toolcall.config import ToolcallConfig
+from sixgym.agents.toolcall.config import RunConfig, ToolcallConfig
 from sixgym.agents.toolcall.figure import draw_curves
 from sixgym.agents.toolcall.files import load_edge, save, shipped_edge
 from sixgym.agents.toolcall.grading import Examiner, Report, Scores
@@ -65,32 +65,50 @@ def run_from_config(
 
 def run(config: ToolcallConfig, output: Path | None = None) -> list[RunResult]:
     """Run every seed of a configuration; see `run_from_config`."""
-    folder = _run_folder(config, output)
-    text = yaml.safe_dump(config.plain(), sort_keys=False)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
-    try:
-        results = []
+    folder = new_folder(config, output, "toolcall")
+    results: list[RunResult] = []
+    with torch_threads(config.threads):
         for seed in config.seeds:
             results.append(_run_seed(config, seed, folder / f"seed_{seed}"))
             curves = {r.seed: r.curve for r in results}
             draw_curves(results[0].figure, curves, config.name)
-        return results
-    finally:
-        torch.set_num_threads(threads)
+    return results
 
 
-def _run_folder(config: ToolcallConfig, output: Path | None) -> Path:
-    """``<output>/toolcall/<name>``, ``-2`` and so on if taken; made here."""
-    parent = (Path(config.output) if output is None else output) / "toolcall"
+def told(results: Sequence[RunResult]) -> list[str]:
+    """What a terminal shows of runs, line by line."""
+    lines = []
+    for result in results:
+        lines.append(f"seed {result.seed}: {result.folder}, {result.seconds:.0f} s")
+        for name, report in (("start", result.start), ("end", result.end)):
+            numbers = ", ".join(f"{k} {v:.3f}" for k, v in report._asdict().items())
+            lines.append(f"  {name}: {numbers}")
+    return [*lines, f"curves: {results[-1].figure}"]
+
+
+def new_folder(config: RunConfig, output: Path | None, kind: str) -> Path:
+    """``<output>/<kind>/<name>``, ``-2`` and so on if taken; made here, the configuration in it."""
+    parent = (Path(config.output) if output is None else output) / kind
     parent.mkdir(parents=True, exist_ok=True)
     for n in itertools.count(1):
         folder = parent / (config.name if n == 1 else f"{config.name}-{n}")
         with suppress(FileExistsError):
             folder.mkdir()
+            text = yaml.safe_dump(config.plain(), sort_keys=False)
+            (folder / "config.yaml").write_text(text, encoding="utf-8")
             return folder
     raise AssertionError
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch on ``count`` threads for a while; 0 leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run_seed(config: ToolcallConfig, seed: int, folder: Path) -> RunResult:
@@ -104,7 +122,7 @@ def _run_seed(config: ToolcallConfig, seed: int, folder: Path) -> RunResult:
     record = {**origin, "started": now()}
     write_json(folder / "run.json", {**record, "finished": None})
 
-    start = _supervised(config, seed)
+    start = supervised_start(config, config.start, seed)
     examiner = Examiner(config.evaluation, start)
     before = examiner.report(start)
     save(start, folder / "sft", {**origin, "report": before._asdict()})
@@ -137,13 +155,13 @@ def _run_seed(config: ToolcallConfig, seed: int, folder: Path) -> RunResult:
     return RunResult(seed, folder, before, end, curve, seconds, figure)
 
 
-def _supervised(config: ToolcallConfig, seed: int) -> ToolNet:
-    """The supervised start: trained, or read from where the configuration says."""
-    if config.start == "shipped":
+def supervised_start(config: RunConfig, start: str | None, seed: int) -> ToolNet:
+    """The supervised start: trained if ``start`` is None, or read from where it says."""
+    if start == "shipped":
         return shipped_edge("sft")
-    if config.start is not None:
-        return load_edge(config.start.replace("{seed}", str(seed)))
-    with _bar(config.sft.steps, f"{config.name} seed {seed}: supervised") as bar:
+    if start is not None:
+        return load_edge(start.replace("{seed}", str(seed)))
+    with progress_bar(config.sft.steps, f"{config.name} seed {seed}: supervised") as bar:
         return train_sft(config.sft, seed, _teller(bar))
 
 
@@ -163,7 +181,7 @@ def _reward_model(
     if config.improve.reward != "rm":
         return None
     settings = config.reward_model
-    with _bar(settings.steps, f"{config.name} seed {seed}: reward model") as bar:
+    with progress_bar(settings.steps, f"{config.name} seed {seed}: reward model") as bar:
         return train_reward_model(
             settings, start, buffer.prompt, buffer.cloud, buffer.draft.token, seed, _teller(bar)
         )
@@ -181,7 +199,7 @@ def _improve(
     total, every = config.improve.iterations, config.evaluation.every
     curve: list[tuple[int, Report]] = []
     recent: list[Progress] = []
-    with _bar(total, f"{config.name} seed {seed}: improvement") as bar:
+    with progress_bar(total, f"{config.name} seed {seed}: improvement") as bar:
         for step in range(1, total + 1):
             recent.append(improver.iterate(buffer))
             bar.update()
@@ -202,7 +220,7 @@ def _means(progress: Sequence[Progress]) -> dict[str, float | None]:
     return {n: None if math.isnan(m) else m for n, m in zip(names, means, strict=True)}
 
 
-def _bar(total: int, title: str) -> Any:
+def progress_bar(total: int, title: str) -> Any:
     """A progress bar; on a terminal it moves, in a log file it writes a line now and then."""
     interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, desc=title, unit="step", mininterval=interval, dynamic_ncols=True)

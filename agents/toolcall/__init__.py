@@ -12,7 +12,10 @@ paper's. In the order of use:
 - `sft`, `scorer`, `reward_model`: supervised start, router's score, pairwise reward.
 - `objective`: losses (28) to (31); `tabular`: their exact minimisers (32), (33); `improve`: the
   loop that minimises them on a buffer of cloud answers; `grading`: success, validity, drift.
-- `config`, `runs`: ``python -m sixgym.agents.toolcall default`` does it all from one YAML.
+- `config`, `runs`: ``sixgym toolcall default`` does it all from one YAML.
+- `llm`: a model behind an OpenAI-compatible server as edge or cloud agent of the same task.
+- `loop_config`, `loop_world`, `loop`, `loop_runs`: ``sixgym loop default`` serves requests by both
+  agents behind the router, improves the edge on the cloud's answers and refits the scorer.
 
 Importing this package loads nothing; networks need torch, trainings the ``train`` extra.
 """

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import sixgym
-from sixgym.cli import catalogue, judging, learning, render
+from sixgym.cli import catalogue, judging, learning, render, toolcall
 from sixgym.envs.core.errors import SixgymError, UnknownIdError
 
 app = typer.Typer(
@@ -70,6 +70,8 @@ def _import(name: str) -> None:
 app.command("list")(catalogue.list_environments)
 app.command("info")(catalogue.info)
 app.command("train")(learning.train)
+app.command("toolcall")(toolcall.toolcall)
+app.command("loop")(toolcall.loop)
 app.command("evaluate")(judging.evaluate)
 app.command("benchmark")(judging.benchmark)
 app.command("claims")(judging.claims)
@@ -100,6 +102,7 @@ _EXTRA_OF = {
     "tensorboard": "train",
     "tqdm": "train",
     "httpx": "train",
+    "sklearn": "train",
     "wandb": "wandb",
     "pygame": "render",
     "imageio": "render",

@@ -12,9 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/jobs.md", "docs/own.md")
-SYSTEMS = tuple(
-    f"docs/environments/{name}.md" for name in ("event_offload", "llm_mac", "netgpt")
-)
+SYSTEMS = tuple(f"docs/environments/{name}.md" for name in ("event_offload", "llm_mac", "netgpt"))
 SMALLER = {
     "train": shlex.split(
         "--set seeds=[0] --set total_steps=64 --set num_envs=8 --set evaluation.episodes=2 "

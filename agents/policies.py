@@ -7,8 +7,6 @@ trained it, and acts exactly as the trained model did.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -26,11 +24,9 @@ from pydantic import (
     Tag,
     ValidationError,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from sixgym.agents import weights
 from sixgym.agents.algorithms import Activation
 from sixgym.envs.core.errors import PolicyError, SixgymError
 
@@ -411,10 +407,7 @@ def save_policy(
     Returns:
         The path of the weights.
     """
-    weights, card_path = _pair(path)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    # A clone each: tensors that share memory are refused by the format.
-    data = save_tensors({k: v.clone().contiguous() for k, v in policy.state_dict().items()})
+    data, sha256 = weights.packed(policy)
     seen, moved = policy.space_cards()
     card = Card(
         env=env,
@@ -424,15 +417,10 @@ def save_policy(
         architecture=policy.architecture,
         normalization=policy.normalization,
         seats=policy.seats,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         about=about or {},
     )
-    text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-    for target, content in ((weights, data), (card_path, text.encode())):
-        scratch = target.with_name(target.name + ".tmp")
-        scratch.write_bytes(content)
-        scratch.replace(target)
-    return weights
+    return weights.write(path, data, card)
 
 
 def load_policy(
@@ -455,16 +443,12 @@ def load_policy(
     Raises:
         PolicyError: a file is missing, truncated or altered, or the policy is for other spaces.
     """
-    weights, card_path = _pair(path)
+    path = Path(path)
+    if path.is_dir():
+        path = path / "policies" / "best"
+    file, card_path = weights.pair(path)
     card = read_card(card_path)
-    if not weights.is_file():
-        raise PolicyError(f"{weights}: no such file")
-    data = weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise PolicyError(
-            f"{weights}: {len(data)} bytes, truncated or altered: not the checksum "
-            f"of {card_path.name}"
-        )
+    data = weights.read(file, card_path, card.sha256)
     name = str(card.about.get("name", card_path.stem))
     policy: AnyPolicy
     if isinstance(card.architecture, TeamArchitecture):
@@ -491,7 +475,7 @@ def load_policy(
             seats=card.seats,
             name=name,
         )
-    _fill(policy, data, weights)
+    weights.fill(policy, data, file)
     policy.card = card
     return policy
 
@@ -514,15 +498,6 @@ def read_card(path: Path) -> Card:
         loc = [k for i, k in enumerate(first["loc"]) if (i, k) not in ((1, "mlp"), (1, "team"))]
         where = ".".join(map(str, loc)) or "file"
         raise PolicyError(f"{path}: not a policy card: {where}: {first['msg']}") from None
-
-
-def _pair(path: str | Path) -> tuple[Path, Path]:
-    """Weights and card of a path as `load_policy` takes it."""
-    path = Path(path)
-    if path.is_dir():
-        path = path / "policies" / "best"
-    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
 def acting_spaces(system: System[Any, Any], seats: int | None) -> Spaces:
@@ -554,25 +529,3 @@ def _system_of(card: Card, path: Path) -> System[Any, Any]:
         return make_system(entry(card.env).system, **kwargs)
     except (SixgymError, TypeError) as error:
         raise PolicyError(f"{path}: its environment cannot be made: {error}") from None
-
-
-def _fill(policy: AnyPolicy, data: bytes, where: Path) -> None:
-    """Load tensors of exactly the expected names, shapes and kinds."""
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise PolicyError(f"{where}: not a safetensors file: {error}") from None
-    expected = policy.state_dict()
-    if expected.keys() != tensors.keys():
-        odd = ", ".join(sorted(expected.keys() ^ tensors.keys()))
-        raise PolicyError(f"{where}: missing or unknown tensors: {odd}")
-    for name, like in expected.items():
-        got = tensors[name]
-        if got.shape != like.shape or got.dtype != like.dtype:
-            raise PolicyError(
-                f"{where}: {name} is {tuple(got.shape)} {got.dtype}; "
-                f"allowed: {tuple(like.shape)} {like.dtype}"
-            )
-        if not torch.isfinite(got).all():
-            raise PolicyError(f"{where}: {name} is not finite")
-    policy.load_state_dict(tensors)

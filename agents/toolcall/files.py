@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import nn
 
+from sixgym.agents import weights
 from sixgym.agents.toolcall.language import DIGEST
 from sixgym.agents.toolcall.model import RewardNet, Sizes, ToolNet
 from sixgym.envs.core.errors import PolicyError, UnknownIdError
@@ -56,22 +51,15 @@ def save(net: ToolNet | RewardNet, path: str | Path, about: dict[str, JsonValue]
     Returns:
         The path of the weights.
     """
-    weights, card_path = _pair(path)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    data = save_tensors({k: v.detach().contiguous() for k, v in net.state_dict().items()})
+    data, sha256 = weights.packed(net)
     card = Card(
         kind="edge" if isinstance(net, ToolNet) else "reward",
         **net.sizes._asdict(),
         vocabulary=DIGEST,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         about=about,
     )
-    text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-    for target, content in ((weights, data), (card_path, text.encode())):
-        scratch = target.with_name(target.name + ".tmp")
-        scratch.write_bytes(content)
-        scratch.replace(target)
-    return weights
+    return weights.write(path, data, card)
 
 
 def load_edge(path: str | Path) -> ToolNet:
@@ -90,7 +78,7 @@ def load_card(path: str | Path) -> Card:
     Raises:
         PolicyError: the card is missing, not JSON, or a field is wrong.
     """
-    _, card_path = _pair(path)
+    _, card_path = weights.pair(path)
     if not card_path.is_file():
         raise PolicyError(f"{card_path}: no such network")
     try:
@@ -135,51 +123,15 @@ def _filled(cls: type[N], path: str | Path, kind: str) -> N:
     Raises:
         PolicyError: a file is missing, truncated or altered, or is for something else.
     """
-    weights, card_path = _pair(path)
+    file, card_path = weights.pair(path)
     card = load_card(path)
     if card.kind != kind:
         raise PolicyError(f"{card_path}: kind={card.kind!r}; allowed: {kind!r}")
     if card.vocabulary != DIGEST:
         raise PolicyError(f"{card_path}: trained on another vocabulary")
-    if not weights.is_file():
-        raise PolicyError(f"{weights}: no such file")
-    data = weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise PolicyError(
-            f"{weights}: {len(data)} bytes, truncated or altered: not the checksum "
-            f"of {card_path.name}"
-        )
+    data = weights.read(file, card_path, card.sha256)
     if card.width % card.heads:
         raise PolicyError(f"{card_path}: heads={card.heads}: allowed: divisors of {card.width}")
     net = cls(Sizes(card.width, card.layers, card.heads))
-    _fill(net, data, weights)
+    weights.fill(net, data, file)
     return net
-
-
-def _fill(net: nn.Module, data: bytes, where: Path) -> None:
-    """Load tensors of exactly the expected names, shapes and kinds."""
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise PolicyError(f"{where}: not a safetensors file: {error}") from None
-    expected = net.state_dict()
-    if expected.keys() != tensors.keys():
-        odd = ", ".join(sorted(expected.keys() ^ tensors.keys()))
-        raise PolicyError(f"{where}: missing or unknown tensors: {odd}")
-    for name, like in expected.items():
-        got = tensors[name]
-        if got.shape != like.shape or got.dtype != like.dtype:
-            raise PolicyError(
-                f"{where}: {name} is {tuple(got.shape)} {got.dtype}; "
-                f"allowed: {tuple(like.shape)} {like.dtype}"
-            )
-        if not bool(got.isfinite().all()):
-            raise PolicyError(f"{where}: {name} is not finite")
-    net.load_state_dict(tensors)
-
-
-def _pair(path: str | Path) -> tuple[Path, Path]:
-    """Weights and card of a path with or without an ending."""
-    path = Path(path)
-    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")

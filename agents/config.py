@@ -196,14 +196,7 @@ class TrainConfig(_Strict):
         Raises:
             ConfigError: no such file, not YAML, or not a valid configuration.
         """
-        source = find(name_or_path)
-        raw = parse(source.read_text(encoding="utf-8"), str(name_or_path))
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{name_or_path}: allowed: a mapping of fields to values")
-        raw.setdefault("name", Path(source.name).stem)
-        for text in overrides:
-            override(raw, text)
-        return cls.create(raw)
+        return cls.create(read(name_or_path, shipped(), overrides))
 
 
 def shipped() -> dict[str, Traversable]:
@@ -218,7 +211,31 @@ def shipped() -> dict[str, Traversable]:
     }
 
 
-def find(name_or_path: str | Path) -> Traversable:
+def read(
+    name_or_path: str | Path, names: Mapping[str, Traversable], overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Plain fields of a configuration, its name that of the file if it gives none.
+
+    Args:
+        name_or_path: a YAML file or one of the names.
+        names: files that ship.
+        overrides: ``a.b=value`` each.
+
+    Raises:
+        ConfigError: no such file, not YAML, or no mapping.
+    """
+    source = find(name_or_path, names)
+    raw = parse(source.read_text(encoding="utf-8"), str(name_or_path))
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{name_or_path}: allowed: a mapping of fields to values")
+    raw.setdefault("name", Path(source.name).stem)
+    for text in overrides:
+        override(raw, text)
+    return raw
+
+
+def find(name_or_path: str | Path, names: Mapping[str, Traversable]) -> Traversable:
     """The file of a path or of a shipped name.
 
     Raises:
@@ -227,7 +244,6 @@ def find(name_or_path: str | Path) -> Traversable:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = shipped()
     if str(name_or_path) in names:
         return names[str(name_or_path)]
     raise ConfigError(

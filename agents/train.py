@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 import yaml
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -23,13 +22,12 @@ from sixgym.agents.figures import learning_curve
 from sixgym.agents.logs import (
     CsvTable,
     TensorBoardLog,
-    commit,
     make_logger,
     now,
-    versions,
     write_json,
 )
 from sixgym.agents.policies import ACTIVATIONS, save_policy
+from sixgym.agents.runs import folders, new_folder, origin, torch_threads
 from sixgym.agents.tracking import tracked
 from sixgym.baselines.policy import baseline
 from sixgym.envs.core.errors import CheckpointError, ConfigError
@@ -117,12 +115,8 @@ def train(
     """Train every seed of a configuration; see `train_from_config`."""
     check(config)
     folder = run_folder(config, output, resume=resume)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
-    try:
+    with torch_threads(config.threads):
         return _train_seeds(config, folder, wandb=wandb, resume=resume)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _train_seeds(
@@ -152,19 +146,12 @@ def run_folder(config: TrainConfig, output: Path | None = None, *, resume: bool 
     """
     root = Path(config.output) if output is None else output
     parent = root / system_name(config.env) / config.algorithm
-    names = (config.name if n == 1 else f"{config.name}-{n}" for n in itertools.count(1))
-    folders = (parent / name for name in names)
     if resume:
-        taken = list(itertools.takewhile(Path.exists, folders))
+        taken = list(itertools.takewhile(Path.exists, folders(parent, config.name)))
         if not taken:
             raise ConfigError(f"resume: no run {parent / config.name}")
         return taken[-1]
-    parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        folder = next(folders)
-        with suppress(FileExistsError):
-            folder.mkdir()
-            return folder
+    return new_folder(parent, config.name)
 
 
 def system_name(env: str) -> str:
@@ -298,10 +285,7 @@ def _train_seed(
     saved = _last_checkpoint(config, seed, folder) if resume else None
     step = -1 if saved is None else int(saved.values["num_timesteps"])
     record = {
-        "config": config.plain(),
-        "seed": seed,
-        "versions": versions(),
-        "commit": commit(),
+        **origin(config.plain(), seed),
         "started": now(),
         "resumed_from": max(step, 0),
     }

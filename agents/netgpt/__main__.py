@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import sixgym  # noqa: F401 - registers the environments
-from sixgym.agents.logs import commit, versions
 from sixgym.agents.netgpt.policy_net import ID, RECIPES, collect, train
 from sixgym.agents.policies import save_policy
+from sixgym.agents.runs import origin
 
 ROWS, STEPS = 64, 200
 
@@ -30,10 +30,7 @@ def main() -> None:
         about = {
             "name": f"{options.name}/{seed}",
             "algorithm": "policy network, " + recipe.way,
-            "seed": seed,
-            "config": {**recipe._asdict(), "total_steps": ROWS * STEPS},
-            "versions": versions(),
-            "commit": commit(),
+            **origin({**recipe._asdict(), "total_steps": ROWS * STEPS}, seed),
         }
         save_policy(policy, options.out / f"{options.name}-{seed}", env=ID, about=about)
 

@@ -237,26 +237,11 @@ class SetCritic(TeamCritic):
         central: whether everybody's value is of everything that anybody sees; otherwise of what
             the agent itself sees.
         width: of the hidden layers.
-        blocks: not used: values need no attention.
-        heads: not used.
-        head: not used.
-        level: not used.
-        sharing: not used: values are learned together.
-        users_see: not used.
+        **of_actor: sizes that only the actor has.
     """
 
     def __init__(
-        self,
-        game: Game[Any, Any],
-        *,
-        central: bool,
-        width: int = 64,
-        blocks: int = 1,
-        heads: int = 4,
-        head: Head = "pointer",
-        level: int | None = None,
-        sharing: Sharing = "all",
-        users_see: Sight = "all",
+        self, game: Game[Any, Any], *, central: bool, width: int = 64, **of_actor: Any
     ) -> None:
         super().__init__()
         mac = mac_of(game)

@@ -252,23 +252,12 @@ class TokenCritic(SetCritic):
     Args:
         game: as of the actor.
         central: see `SetCritic`.
-        width: not used; likewise layers, heads and level.
-        layers: see above.
-        heads: see above.
-        level: see above.
         critic_width: of the hidden layers.
+        **of_actor: sizes that only the actor has.
     """
 
     def __init__(
-        self,
-        game: Game[Any, Any],
-        *,
-        central: bool,
-        width: int = 32,
-        layers: int = 2,
-        heads: int = 2,
-        level: int | None = None,
-        critic_width: int = 64,
+        self, game: Game[Any, Any], *, central: bool, critic_width: int = 64, **of_actor: Any
     ) -> None:
         super().__init__(game, central=central, width=critic_width)
 

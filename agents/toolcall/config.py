@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as validates
 
-from sixgym.agents.config import hint, override, parse
+from sixgym.agents.config import read
 from sixgym.agents.toolcall.objective import Weights
 from sixgym.envs.core.errors import ConfigError
 
@@ -181,15 +181,7 @@ class RunConfig(Strict):
         Raises:
             ConfigError: no such file, not YAML, or not a valid configuration.
         """
-        source = _find(name_or_path, recipes(cls.shipped))
-        raw = parse(source.read_text(encoding="utf-8"), str(name_or_path))
-        raw = {} if raw is None else raw
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{name_or_path}: allowed: a mapping of fields to values")
-        raw.setdefault("name", Path(source.name).stem)
-        for text in overrides:
-            override(raw, text)
-        return cls.create(raw)
+        return cls.create(read(name_or_path, recipes(cls.shipped), overrides))
 
 
 class ToolcallConfig(RunConfig):
@@ -225,17 +217,6 @@ def recipes(folder: str = "recipes") -> dict[str, Traversable]:
     files = (resources.files("sixgym.agents.toolcall") / folder).iterdir()
     found = sorted((f for f in files if f.name.endswith(".yaml")), key=lambda file: file.name)
     return {f.name.removesuffix(".yaml"): f for f in found}
-
-
-def _find(name_or_path: str | Path, known: Mapping[str, Traversable]) -> Traversable:
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    if str(name_or_path) in known:
-        return known[str(name_or_path)]
-    raise ConfigError(
-        f"config={str(name_or_path)!r}: no such file or recipe; {hint(str(name_or_path), known)}"
-    )
 
 
 def _problem(item: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sixgym.agents.logs import CsvTable, commit, now, versions, write_json
+from sixgym.agents.logs import CsvTable, now, write_json
+from sixgym.agents.runs import origin, torch_threads
 from sixgym.agents.toolcall.figure import draw_loop
 from sixgym.agents.toolcall.files import save
 from sixgym.agents.toolcall.grading import Examiner, Report
@@ -15,10 +16,9 @@ from sixgym.agents.toolcall.loop import Loop, Slot
 from sixgym.agents.toolcall.loop_config import LoopConfig
 from sixgym.agents.toolcall.model import ToolNet
 from sixgym.agents.toolcall.runs import (
-    new_folder,
     progress_bar,
+    run_folder,
     supervised_start,
-    torch_threads,
 )
 
 PART = 5
@@ -90,7 +90,7 @@ def run_loop_from_config(
 
 def run_loop(config: LoopConfig, output: Path | None = None) -> list[LoopResult]:
     """Run every seed of a closed loop; see `run_loop_from_config`."""
-    folder = new_folder(config, output, "loop")
+    folder = run_folder(config, output, "loop")
     results: list[LoopResult] = []
     with torch_threads(config.threads):
         for seed in config.seeds:
@@ -120,13 +120,8 @@ def _numbers(values: dict[str, Any]) -> str:
 
 def _run_seed(config: LoopConfig, seed: int, folder: Path) -> LoopResult:
     began = time.monotonic()
-    origin: dict[str, Any] = {
-        "config": config.plain(),
-        "seed": seed,
-        "versions": versions(),
-        "commit": commit(),
-    }
-    record = {**origin, "started": now()}
+    about = origin(config.plain(), seed)
+    record = {**about, "started": now()}
     write_json(folder / "run.json", {**record, "finished": None})
 
     start = None if config.edge.endpoint else supervised_start(config, config.start, seed)
@@ -137,7 +132,7 @@ def _run_seed(config: LoopConfig, seed: int, folder: Path) -> LoopResult:
     before, after = _graded(config, start, loop.net)
     reports = {"start": before and before._asdict(), "end": after and after._asdict()}
     if loop.net is not None:
-        save(loop.net, folder / "edge", {**origin, "report": reports["end"]})
+        save(loop.net, folder / "edge", {**about, "report": reports["end"]})
     write_json(folder / "scorer.json", loop.scorer.model_dump(mode="json"))
     fifth = max(1, len(loop.slots) // PART)
     first, last = Service.of(loop.slots[:fifth]), Service.of(loop.slots[-fifth:])

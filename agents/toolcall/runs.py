@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from sixgym.agents.logs import CsvTable, commit, now, versions, write_json
+from sixgym.agents.logs import CsvTable, now, write_json
+from sixgym.agents.runs import new_folder, origin, torch_threads
 from sixgym.agents.toolcall.config import RunConfig, ToolcallConfig
 from sixgym.agents.toolcall.figure import draw_curves
 from sixgym.agents.toolcall.files import load_edge, save, shipped_edge
@@ -65,7 +63,7 @@ def run_from_config(
 
 def run(config: ToolcallConfig, output: Path | None = None) -> list[RunResult]:
     """Run every seed of a configuration; see `run_from_config`."""
-    folder = new_folder(config, output, "toolcall")
+    folder = run_folder(config, output, "toolcall")
     results: list[RunResult] = []
     with torch_threads(config.threads):
         for seed in config.seeds:
@@ -86,52 +84,30 @@ def told(results: Sequence[RunResult]) -> list[str]:
     return [*lines, f"curves: {results[-1].figure}"]
 
 
-def new_folder(config: RunConfig, output: Path | None, kind: str) -> Path:
-    """``<output>/<kind>/<name>``, ``-2`` and so on if taken; made here, the configuration in it."""
-    parent = (Path(config.output) if output is None else output) / kind
-    parent.mkdir(parents=True, exist_ok=True)
-    for n in itertools.count(1):
-        folder = parent / (config.name if n == 1 else f"{config.name}-{n}")
-        with suppress(FileExistsError):
-            folder.mkdir()
-            text = yaml.safe_dump(config.plain(), sort_keys=False)
-            (folder / "config.yaml").write_text(text, encoding="utf-8")
-            return folder
-    raise AssertionError
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Torch on ``count`` threads for a while; 0 leaves them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def run_folder(config: RunConfig, output: Path | None, kind: str) -> Path:
+    """A new ``<output>/<kind>/<name>`` with the configuration in it."""
+    folder = new_folder((Path(config.output) if output is None else output) / kind, config.name)
+    text = yaml.safe_dump(config.plain(), sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    return folder
 
 
 def _run_seed(config: ToolcallConfig, seed: int, folder: Path) -> RunResult:
     began = time.monotonic()
-    origin: dict[str, Any] = {
-        "config": config.plain(),
-        "seed": seed,
-        "versions": versions(),
-        "commit": commit(),
-    }
-    record = {**origin, "started": now()}
+    about = origin(config.plain(), seed)
+    record = {**about, "started": now()}
     write_json(folder / "run.json", {**record, "finished": None})
 
     start = supervised_start(config, config.start, seed)
     examiner = Examiner(config.evaluation, start)
     before = examiner.report(start)
-    save(start, folder / "sft", {**origin, "report": before._asdict()})
+    save(start, folder / "sft", {**about, "report": before._asdict()})
 
     buffer = collect(start, config.buffer, seed)
     scores = _fit_scorer(start, buffer, examiner, folder)
     reward_model = _reward_model(config, start, buffer, seed)
     if reward_model is not None:
-        save(reward_model, folder / "reward", origin)
+        save(reward_model, folder / "reward", about)
 
     net = copy.deepcopy(start)
     improver = Improver(net, start, sft_data(config.sft, seed), config.improve, seed, reward_model)
@@ -139,7 +115,7 @@ def _run_seed(config: ToolcallConfig, seed: int, folder: Path) -> RunResult:
     table.add(0, before._asdict())
     curve = [(0, before), *_improve(config, seed, improver, buffer, examiner, table)]
     end = curve[-1][1]
-    save(net, folder / "edge", {**origin, "report": end._asdict(), "sft_report": before._asdict()})
+    save(net, folder / "edge", {**about, "report": end._asdict(), "sft_report": before._asdict()})
 
     seconds = time.monotonic() - began
     bins = {"start": examiner.by_difficulty(start), "end": examiner.by_difficulty(net)}

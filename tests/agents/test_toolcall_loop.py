@@ -332,7 +332,7 @@ def test_commands_say_what_they_do_and_import_nothing_heavy(tmp_path: Path) -> N
 def test_command_refuses_a_wrong_file_before_anything_is_made(name: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [name, "nowhere", "--out", str(tmp_path / "runs")])
     assert isinstance(result.exception, ConfigError)
-    assert "no such file or recipe" in str(result.exception)
+    assert "no such file or shipped configuration" in str(result.exception)
     assert not (tmp_path / "runs").exists()
 
 

@@ -175,7 +175,7 @@ def test_file_that_is_no_mapping_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_configuration_is_valid_and_fits_its_environment(name: str) -> None:
     config = TrainConfig.load(name)
-    assert config.name == find(name).name.removesuffix(".yaml")
+    assert config.name == find(name, shipped()).name.removesuffix(".yaml")
     check(config)
 
 

@@ -1,0 +1,44 @@
+"""What every run has, whatever it trains: a folder of its own, an origin, a number of threads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sixgym.agents.logs import commit, versions
+
+
+def folders(parent: Path, name: str) -> Iterator[Path]:
+    """``<parent>/<name>``, then with ``-2`` and so on."""
+    return (parent / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """The first free one of `folders`, made here so that two that start together differ."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in folders(parent, name):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError
+
+
+def origin(config: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Where a result comes from: configuration, seed, versions and commit."""
+    return {"config": config, "seed": seed, "versions": versions(), "commit": commit()}
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch on ``count`` threads for a while; 0 leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

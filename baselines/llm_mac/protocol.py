@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sixgym.baselines.coins import Coins
@@ -81,18 +81,10 @@ class Reader:
     """
 
     def __init__(self, system: LlmMac) -> None:
-        self._params = p = system.params
-        self._has_bs = p.role != "follower"
-        self._has_users = p.role != "leader"
-        self._widths = {
-            "bs.rows": (p.n_max, (p.history + 1) * system.observer.seat_features),
-            "bs.glob": (1, (p.history + 1) * 4),
-            "ue": (p.n_max, (p.history + 1) * system.observer.user_features),
-        }
-        if not self._has_bs:
-            del self._widths["bs.rows"], self._widths["bs.glob"]
-        if not self._has_users:
-            del self._widths["ue"]
+        self._system = system
+        self._params = system.params
+        self._has_bs = system.params.role != "follower"
+        self._has_users = system.params.role != "leader"
 
     def __call__(self, observation: Any) -> Seen:
         """What a batch of observations shows."""
@@ -125,17 +117,14 @@ class Reader:
 
     def _parts(self, observation: Any) -> dict[str, NDArray[Any]]:
         """The observation by its parts, (rows, seats, features) each."""
-        if isinstance(observation, Mapping):
-            rows = len(next(iter(observation.values())))
-            return {
-                key: np.asarray(observation[key]).reshape(rows, *width)
-                for key, width in self._widths.items()
-            }
-        flat, first, parts = np.asarray(observation), 0, {}
-        for key, (seats, features) in self._widths.items():
-            size = seats * features
-            parts[key] = flat[:, first : first + size].reshape(len(flat), seats, features)
-            first += size
+        whole: Any = (
+            {k: torch.as_tensor(np.asarray(v)) for k, v in observation.items()}
+            if isinstance(observation, Mapping)
+            else torch.as_tensor(np.asarray(observation))
+        )
+        parts = {key: part.numpy() for key, part in self._system.seen(whole).items()}
+        if self._has_bs:
+            parts["bs.rows"] = parts["bs.rows"][:, 0]
         return parts
 
 
@@ -160,7 +149,7 @@ class AccessScheme(ABC):
         self.params = system.params
         self._read = Reader(system)
         self.coins = Coins(self.params.n_max, _DRAW)
-        self._is_flat = not isinstance(system.action_space, gym.spaces.Dict)
+        self._system = system
 
     def attach(self, env: SixgymVectorEnv) -> None:
         """Take row seeds and steps, by which coins are thrown, from ``env`` from now on."""
@@ -228,9 +217,10 @@ class AccessScheme(ABC):
             parts[BS] = message[:, None]
         if self.params.role != "leader":
             parts[UE] = moves
-        if not self._is_flat:
-            return parts
-        return np.concatenate([part.reshape(len(part), -1) for part in parts.values()], 1)
+        action = self._system.joint_action({k: torch.from_numpy(v) for k, v in parts.items()})
+        if isinstance(action, dict):
+            return {key: part.numpy() for key, part in action.items()}
+        return action.numpy()
 
 
 def seat_of(mask: Bools) -> Ints:

@@ -109,7 +109,6 @@ def table(ids: Sequence[str], rows: Sequence[int], modes: Sequence[str]) -> list
                     line = f"  {cell['error']}"
                 found.append(cell)
                 print(f"{count:>7}  {id:<32}{mode:<10}{line}", flush=True)
-                torch.cuda.empty_cache()
     return found
 
 

@@ -51,7 +51,7 @@ class Fused:
             self._result = function(*_rebuild(example, iter(inputs)))
             return list(_leaves(self._result))
 
-        leaves: list[Any] = list(_leaves(example))
+        leaves: list[Any] = [leaf.contiguous() for leaf in _leaves(example)]
         # Fake tensors: a branch on a value is an error here, not a constant in the graph.
         graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
         # At few rows the kernels take less time than a wrapper in Python that calls them.
@@ -60,7 +60,9 @@ class Fused:
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result, in its own structure."""
-        return _rebuild(self._result, iter(self._compiled(*_leaves(arguments))))
+        # The kernels know one layout; first states may be expanded, and theirs are as they like.
+        leaves = (leaf.contiguous() for leaf in _leaves(arguments))
+        return _rebuild(self._result, iter(self._compiled(*leaves)))
 
 
 def _leaves(tree: Any) -> Iterator[Tensor]:

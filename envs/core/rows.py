@@ -20,7 +20,8 @@ from sixgym.envs.core.fuse import Fused, below_autograd
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
-"""Eager batches are stepped in chunks of this many rows, so that temporaries stay in cache."""
+"""Eager batches are stepped in chunks of this many rows on a CPU, so that temporaries stay in its
+cache; an accelerator takes all rows at once."""
 SOLVER_CHUNK_ROWS = 1024
 """The same for a step with a solver, which has many small operations and splits its rows."""
 
@@ -171,11 +172,10 @@ class Rows(Generic[P, S]):
             raise OptionsError(f"options: unknown {odd}; allowed: {allowed or 'none'}")
 
     def _start_state(self, key: Tensor, step: Tensor) -> S:
+        size = self._chunk_rows(CHUNK_ROWS)
         chunks = [
             self.system.start(self.system.start_draws.draw(k, s))
-            for k, s in zip(
-                torch.split(key, CHUNK_ROWS), torch.split(step, CHUNK_ROWS), strict=True
-            )
+            for k, s in zip(torch.split(key, size), torch.split(step, size), strict=True)
         ]
         if len(chunks) == 1:
             return chunks[0]
@@ -217,7 +217,8 @@ class Rows(Generic[P, S]):
     def _advance_eager(
         self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor
     ) -> _Result:
-        size = SOLVER_CHUNK_ROWS if self.system.contains_solver else CHUNK_ROWS
+        has_solver = self.system.contains_solver
+        size = self._chunk_rows(SOLVER_CHUNK_ROWS if has_solver else CHUNK_ROWS)
         if self.num_rows <= size:
             if self._ahead is None:
                 self._ahead = DrawsAhead(self.system.step_draws, self.num_rows)
@@ -241,6 +242,9 @@ class Rows(Generic[P, S]):
             for j, whole in enumerate(state)
         )
         return _concatenate(parts, leaves)
+
+    def _chunk_rows(self, on_cpu: int) -> int:
+        return on_cpu if self.system.device.type == "cpu" else self.num_rows
 
     def _pure(
         self, state: tuple[Tensor, ...], action: Action, key: Tensor, step: Tensor

@@ -9,11 +9,9 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import sixgym  # noqa: F401 - registers the environments
-from sixgym.agents.netgpt.policy_net import ID, RECIPES, collect, train
+from sixgym.agents.netgpt.policy_net import ID, RECIPES, train
 from sixgym.agents.policies import save_policy
 from sixgym.agents.runs import origin
-
-ROWS, STEPS = 64, 200
 
 
 def main() -> None:
@@ -26,13 +24,15 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = RECIPES[options.name]
     for seed in tqdm(options.seeds, desc=options.name, unit="seed"):
-        policy = train(recipe, seed, collect(ROWS, STEPS, seed))
+        policy = train(recipe, seed)
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe._asdict().items()}
         about = {
             "name": f"{options.name}/{seed}",
             "algorithm": "policy network, " + recipe.way,
-            **origin({**recipe._asdict(), "total_steps": ROWS * STEPS}, seed),
+            **origin({**plain, "total_steps": recipe.rows * recipe.steps}, seed),
         }
-        save_policy(policy, options.out / f"{options.name}-{seed}", env=ID, about=about)
+        place, kwargs = options.out / f"{options.name}-{seed}", {"preset": recipe.preset}
+        save_policy(policy, place, env=ID, env_kwargs=kwargs, about=about)
 
 
 if __name__ == "__main__":

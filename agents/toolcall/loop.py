@@ -9,17 +9,16 @@ from bandwidth, RTT and price, and what scores below goes to the cloud agent, wh
 returned. (request, draft, cloud answer) joins the buffer, on which the edge is improved every U
 slots, and every M-th update the scorer is refitted.
 
-Selection bias. Only offloaded requests have a cloud answer, and those are the ones that score low.
-So a kept request goes to the cloud all the same with probability ``explore_eps``, and counts
-1 / ``explore_eps`` in the refit, where one that scored below the threshold counts 1: weighted by
-1 / P(offloaded), the sample stands for all requests. The explored ones are few and weigh much: at
-.05 a round has about 20 of them, and one unlucky refit sent everything to the cloud for two rounds,
-hence .1. With ``explore_eps: 0`` the bias stays: after the first refit nearly everything goes to
-the cloud, until the next one sees all kinds of drafts again.
+Selection bias. What is offloaded scores low, and what the edge was trained on it does too well. So
+the scorer is not fitted to either, but to requests set aside for it: ``scorer.requests`` before the
+first slot, and of each slot those that a coin picks (``explore_eps``). Both agents answer these
+whatever their score, nobody learns from them, and so they stand for all requests as they are. At a
+refit the edge drafts all of them anew, as it is after its update. [our choice]
 
-A refit uses the requests of its own round only, with the drafts as they were served, before the
-edge learns from the answers: on those it would look too good. So the scorer knows the edge as it
-was before the update, a little worse than it then is, and errs towards the cloud.
+Weighting the offloaded requests of a round by 1 / P(offloaded) instead is unbiased, too, but some
+25 requests picked by chance then stand for all 400 that were kept, and are of an edge that is one
+update older: of five seeds one got a scorer that sent more to the cloud at the end than at the
+beginning, although its edge had become better.
 
 A model behind an endpoint may be edge or cloud. It is not trained here: with an endpoint edge
 ``train`` must be false. Latency and price stay those of the environment's system model, so that
@@ -67,7 +66,7 @@ class Slot(NamedTuple):
     price_mult: float
     """m."""
     explored: int
-    """Requests offloaded by chance alone."""
+    """Requests that a coin alone sent to the cloud, not their score."""
     offload: float | None
     """Share sent to the cloud, explored ones included."""
     offload_mix: float | None
@@ -105,11 +104,11 @@ class Update(NamedTuple):
     buffer: int
     """Requests that it was trained on."""
     fresh: int
-    """Cloud answers of the round."""
+    """Cloud answers of the round that the edge learns from."""
     refreshed: bool
     """Whether the scorer was refitted; not where all labels are the same."""
     agrees: float | None
-    """Weighted share of drafts that are the cloud's answer, where the scorer was due."""
+    """Share of the scorer's requests whose draft is the cloud's answer, where a refit was due."""
     reward: float | None
     """Mean of the samples of the improvement."""
     kl_sft: float | None
@@ -225,15 +224,13 @@ class ServedCloud:
 
 
 class Answered(NamedTuple):
-    """An offloaded request with a valid cloud answer."""
+    """A request with a valid cloud answer."""
 
     item: Item
     drafts: Drafts
-    """One row."""
+    """One row, as it was served."""
     call: Call
     """The cloud's answer."""
-    weight: float
-    """1 / P(offloaded)."""
 
 
 class Loop:
@@ -264,7 +261,9 @@ class Loop:
         self.buffer: Buffer | None = None
         """What the edge is trained on."""
         self.fresh: list[Answered] = []
-        """Cloud answers since the last update."""
+        """Cloud answers since the last update, for the edge to learn from."""
+        self.set_aside: list[Answered] = []
+        """Requests that the scorer is fitted to, which the edge does not learn from."""
         self.slots: list[Slot] = []
         self.updates: list[Update] = []
         self._places = self._collected = 0
@@ -277,16 +276,31 @@ class Loop:
         return {name: agent.usage for name, agent in self._served.items()}
 
     def _first_scorer(self) -> Scorer:
-        """Fitted on requests that both agents answer, of another stream; nothing is selected."""
+        """Fitted on requests that both agents answer, of another stream."""
         items = draw(FULL, self.config.scorer.requests, self.seed, FIRST_REQUESTS)
         drafts = self._edge.draft(items)
         calls = self._cloud.answer(items, FIRST_REQUESTS, range(len(items)))
-        known = [i for i, call in enumerate(calls) if call is not None]
-        label = [drafts.calls[i] == calls[i] for i in known]
+        for i, call in enumerate(calls):
+            if call is not None:
+                self.set_aside.append(Answered(items[i], drafts.take([i]), call))
         try:
-            return fit_scorer(drafts.features[known], label)
+            return fit_scorer(*self._examples())
         except SixgymError as error:
             raise SixgymError(f"scorer.requests={len(items)}: {error}") from None
+
+    def _examples(self) -> tuple[Floats, list[bool]]:
+        """Features of the drafts of what was set aside, and whether each is the cloud's answer.
+
+        An edge that learns drafts anew, any other would say the same again.
+        """
+        if self._improver is None or not self.set_aside:
+            calls = [a.drafts.calls[0] for a in self.set_aside]
+            features = np.concatenate(
+                [NO_DRAFTS.features, *(a.drafts.features for a in self.set_aside)]
+            )
+        else:
+            calls, features, _ = self._edge.draft([a.item for a in self.set_aside])
+        return features, [c == a.call for c, a in zip(calls, self.set_aside, strict=True)]
 
     # --------------------------------------------------------------------------------- service
 
@@ -300,15 +314,16 @@ class Loop:
         score = self.scorer.score(drafts.features)
         below = score < tau
         coins = generator(self.seed, "loop exploration", len(self.slots)).random(len(items))
-        sent = below | (coins < self.config.scorer.explore_eps)
+        picked = coins < self.config.scorer.explore_eps
+        sent = below | picked
         gone = np.flatnonzero(sent).tolist()
         found = self._cloud.answer([items[i] for i in gone], REQUESTS, [first + i for i in gone])
         calls = list(drafts.calls)
         for i, call in zip(gone, found, strict=True):
             calls[i] = call
             if call is not None:
-                weight = 1.0 if below[i] else 1.0 / self.config.scorer.explore_eps
-                self.fresh.append(Answered(items[i], drafts.take([i]), call, weight))
+                place = self.set_aside if picked[i] else self.fresh
+                place.append(Answered(items[i], drafts.take([i]), call))
                 self._collected += 1
         self._places += len(items)
         slot = self._account(moment, tau, items, drafts, score, calls, sent, sent & ~below)
@@ -363,10 +378,10 @@ class Loop:
         """Improve the edge, and refit the scorer where that is due."""
         every = self.config.scorer.refresh_every
         is_due = every > 0 and (len(self.updates) + 1) % every == 0
-        refreshed, agrees = self._refit() if is_due else (False, None)
         count = len(self.fresh)
         self._remember()
         progress = self._improve()
+        refreshed, agrees = self._refit() if is_due else (False, None)
         update = Update(
             len(self.slots),
             len(progress),
@@ -395,16 +410,12 @@ class Loop:
         return [self._improver.iterate(self.buffer) for _ in range(self.config.improve.iterations)]
 
     def _refit(self) -> tuple[bool, float | None]:
-        """Fit the scorer to the round's requests; whether it was, and the drafts' agreement."""
-        if not self.fresh:
-            return False, None
-        label = [a.drafts.calls[0] == a.call for a in self.fresh]
-        weight = [a.weight for a in self.fresh]
-        agrees = float(np.average(label, weights=weight))
+        """Fit the scorer to the edge as it is now; whether it was, and the drafts' agreement."""
+        features, label = self._examples()
+        agrees = float(np.mean(label))
         if len(set(label)) < 2:
             return False, agrees
-        features = np.concatenate([a.drafts.features for a in self.fresh])
-        self.scorer = fit_scorer(features, label, weight)
+        self.scorer = fit_scorer(features, label)
         return True, agrees
 
 

@@ -44,11 +44,13 @@ class ScorerSettings(Strict):
     """The router's scorer."""
 
     requests: Count = Field(
-        500, description="served by both agents before the first slot, for the first fit"
+        500, description="served by both agents before the first slot, to fit the scorer to"
     )
     refresh_every: int = Field(2, ge=0, description="updates between refits; 0: never")
     explore_eps: Share = Field(
-        0.1, description="chance of a kept request to go to the cloud all the same"
+        0.1,
+        description="chance of a request to be set aside: the cloud answers it whatever its "
+        "score, and the scorer is fitted to it, not the edge",
     )
 
 

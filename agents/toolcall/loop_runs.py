@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +56,8 @@ class LoopResult(NamedTuple):
 
     seed: int
     folder: Path
-    """``slots.csv``, ``updates.csv``, ``run.json``, ``scorer.json``, ``edge`` with its card."""
+    """``slots.csv``, ``fifths.csv``, ``updates.csv``, ``run.json``, ``scorer.json``, ``edge`` with
+    its card."""
     slots: list[Slot]
     first: Service
     """The first fifth of the slots."""
@@ -110,7 +113,44 @@ def told(results: Sequence[LoopResult]) -> list[str]:
         for name, report in (("start", result.start), ("end", result.end)):
             if report is not None:
                 lines.append(f"  {name}: {_numbers(report._asdict())}")
+    if len(results) > 1:
+        lines.append(f"change from first to last fifth, {len(results)} seeds:")
+        lines += [f"  {name}: {change}" for name, change in changes(results).items()]
     return [*lines, f"over time: {results[-1].figure}"]
+
+
+class Change(NamedTuple):
+    """A mean over seeds with its 95 % interval by Student's t, as seeds are few."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+def change_of(values: Sequence[float]) -> Change:
+    """The mean of at least two seeds.
+
+    Args:
+        values: one a seed.
+    """
+    from scipy import stats
+
+    mean, count = statistics.fmean(values), len(values)
+    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(values) / math.sqrt(count)
+    return Change(mean, mean - half, mean + half)
+
+
+def changes(results: Sequence[LoopResult]) -> dict[str, Change]:
+    """From the first to the last fifth of the slots, what every seed has a value of."""
+    found = {}
+    for name in Service._fields[1:]:
+        ends = [(getattr(r.first, name), getattr(r.last, name)) for r in results]
+        if all(None not in pair for pair in ends):
+            found[name] = change_of([last - first for first, last in ends])
+    return found
 
 
 def _numbers(values: dict[str, Any]) -> str:
@@ -134,8 +174,11 @@ def _run_seed(config: LoopConfig, seed: int, folder: Path) -> LoopResult:
     if loop.net is not None:
         save(loop.net, folder / "edge", {**about, "report": reports["end"]})
     write_json(folder / "scorer.json", loop.scorer.model_dump(mode="json"))
-    fifth = max(1, len(loop.slots) // PART)
-    first, last = Service.of(loop.slots[:fifth]), Service.of(loop.slots[-fifth:])
+    parts = fifths(loop.slots)
+    first, last = parts[0], parts[-1]
+    table = CsvTable(folder / "fifths.csv")
+    for k, part in enumerate(parts):
+        table.add(k, part._asdict())
     seconds = time.monotonic() - began
     done = {
         "finished": now(),
@@ -176,6 +219,13 @@ def _graded(
         return None, None
     examiner = Examiner(config.evaluation, start)
     return examiner.report(start), examiner.report(net)
+
+
+def fifths(slots: Sequence[Slot]) -> list[Service]:
+    """Service in `PART` parts of equal length; a few slots in the middle may be in none."""
+    size = max(1, len(slots) // PART)
+    starts = [k * (len(slots) - size) // (PART - 1) for k in range(PART)]
+    return [Service.of(slots[k : k + size]) for k in starts]
 
 
 def _rounds(slots: Sequence[Slot]) -> list[Service]:

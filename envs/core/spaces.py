@@ -53,6 +53,7 @@ class ActionReader:
         self.low, self.high, self.shape = _bounds(space)
         self.is_float = isinstance(space, spaces.Box) and space.dtype is not None
         self.is_float = self.is_float and np.issubdtype(np.dtype(space.dtype), np.floating)
+        self._is_binary = isinstance(space, spaces.MultiBinary)
         self._wanted = (
             (dtype if dtype == torch.float64 else torch.float32) if self.is_float else torch.int64
         )
@@ -80,6 +81,8 @@ class ActionReader:
             return self._read_tensor(value, rows)
         array = np.asarray(value)
         self._check_shape(array.shape, rows)
+        if self._is_binary and array.dtype.kind == "f" and np.isin(array, (0.0, 1.0)).all():
+            array = array.astype(np.int8)  # as SB3 draws them; they are in Gymnasium's space, too
         self._check_kind(array.dtype.kind)
         # A copy: a state may keep an action, and callers reuse their buffers.
         tensor = torch.tensor(array, dtype=self._wanted)

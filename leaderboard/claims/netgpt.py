@@ -11,11 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sixgym.leaderboard.claims import netgpt_agent, netgpt_policies, netgpt_theory
+from sixgym.leaderboard.claims import (
+    netgpt_agent,
+    netgpt_frontier,
+    netgpt_policies,
+    netgpt_theory,
+)
 from sixgym.leaderboard.claims.framework import Claim
 
 _BY_ID: dict[str, Claim] = {
     **netgpt_theory.CLAIMS,
+    **netgpt_frontier.CLAIMS,
     **netgpt_policies.CLAIMS,
     **netgpt_agent.CLAIMS,
 }

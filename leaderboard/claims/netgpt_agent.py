@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sixgym.agents.toolcall.loop_runs import change_of
 from sixgym.agents.toolcall.tabular import drift_bound, fixed_point, minimiser
 from sixgym.baselines.netgpt.law import Floats
 from sixgym.leaderboard import stats
@@ -28,6 +29,9 @@ FOLDER = "curves"
 """In the package of the agent: ``<recipe>-<seed>.csv``, the ``curve.csv`` of that run."""
 COLUMNS = ("hard_success", "hard_valid", "easy_success", "easy_valid", "kl_forward")
 SCHEMA_SLACK = 0.005
+LOOP, LOOP_SEEDS = "default", (0, 1, 2, 3, 4)
+LOOPS = "loops"
+"""In the package of the agent: ``<loop>-<seed>.csv``, the ``fifths.csv`` of that loop."""
 
 
 class Course(NamedTuple):
@@ -67,6 +71,42 @@ def stored(recipe: str) -> Course | None:
 def over_seeds(values: Floats) -> Interval:
     """Mean over training seeds, which are resampled."""
     return stats.ratio_interval(stats.sample(np.asarray(values)[:, None]))
+
+
+def loop_course() -> dict[str, Floats] | None:
+    """(seeds, fifths) of the closed loop with real agents, by column; None where none is stored."""
+    folder = resources.files("sixgym.agents.toolcall") / LOOPS
+    files = [folder / f"{LOOP}-{seed}.csv" for seed in LOOP_SEEDS]
+    if not all(file.is_file() for file in files):
+        return None
+    tables = [list(csv.DictReader(f.read_text(encoding="utf-8").splitlines())) for f in files]
+    return {
+        name: np.array([[float(row[name]) for row in table] for table in tables])
+        for name in LOOP_COLUMNS
+    }
+
+
+LOOP_COLUMNS = {
+    "offload_mix": "offload in the mean over networks",
+    "draft_success": "drafts right",
+    "success": "answers right",
+    "valid": "answers valid",
+}
+
+
+def loop_words(course: Mapping[str, Floats]) -> str:
+    """First and last fifth of the closed loop, its change over seeds, and offload seed by seed."""
+    parts = []
+    for name, words in LOOP_COLUMNS.items():
+        first, last = course[name][:, 0], course[name][:, -1]
+        change = change_of((last - first).tolist())
+        parts.append(f"{words} {first.mean():.3f} to {last.mean():.3f} ({change})")
+    ends = zip(course["offload_mix"][:, 0], course["offload_mix"][:, -1], strict=True)
+    each = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in ends)
+    return (
+        f"Real agents in the closed loop (not judged), {len(course['valid'])} seeds, first and "
+        f"last fifth: {'; '.join(parts)}; offload by seed {each}"
+    )
 
 
 def _lines(courses: Mapping[str, Course], column: str, *, is_loss: bool = False) -> list[Curve]:

@@ -27,6 +27,7 @@ from sixgym.envs.core.rollout import rollout
 from sixgym.envs.core.worlds import row_seed
 from sixgym.envs.netgpt.params import NetGptThresholdParams
 from sixgym.leaderboard import stats
+from sixgym.leaderboard.claims import netgpt_agent
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, Play, play
 from sixgym.leaderboard.claims.rules import (
     Curve,
@@ -348,9 +349,11 @@ def _c6(evidence: Evidence) -> Outcome:
         for name, run in runs.items()
     ]
     metrics = {"offload": "offloaded", "quality": "right", "schema_ok": "valid"}
+    loop = netgpt_agent.loop_course()
+    real = "" if loop is None else ". " + netgpt_agent.loop_words(loop)
     return Outcome(
         holds,
-        f"first and last 25 of {SLOTS} slots, {EPISODES} episodes. " + "; ".join(parts),
+        f"first and last 25 of {SLOTS} slots, {EPISODES} episodes. {'; '.join(parts)}{real}",
         why,
         draw=draw_curves(
             _courses({"": runs[ROUTERS[0]]}, metrics), "slot", f"share of requests, {ROUTERS[0]}"

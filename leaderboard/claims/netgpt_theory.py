@@ -1,4 +1,4 @@
-"""Claims of NetGPT that its theory decides: C1, C2, C4 and C11.
+"""Claims of NetGPT that its theory decides: C1, C2 and C11.
 
 Nothing is sampled but random models, and the networks of C2 on a grid of network states.
 """
@@ -12,24 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sixgym.baselines.netgpt.design import Design
-from sixgym.baselines.netgpt.frontier import (
-    Frontier,
-    dynamic_frontier,
-    fixed_frontier,
-    hypervolume,
-    improvement_in_quality,
-    normalised,
-)
 from sixgym.baselines.netgpt.investment import SAMPLES, Investment, solve_investment
-from sixgym.baselines.netgpt.law import GATE, Floats, ScoreLaw
+from sixgym.baselines.netgpt.law import Floats, ScoreLaw
 from sixgym.baselines.netgpt.laws import DifficultyLaw, ExactLaw, NoisyLaw
 from sixgym.baselines.netgpt.model import FROZEN, Model, Network
 from sixgym.baselines.netgpt.threshold import check_single_crossing
 from sixgym.envs.core.worlds import row_seed
 from sixgym.leaderboard import stats
 from sixgym.leaderboard.claims.framework import Claim, Evidence, Outcome, play
-from sixgym.leaderboard.claims.netgpt_policies import ID, MONOTONE, NET, designed, enough_seeds
+from sixgym.leaderboard.claims.netgpt_policies import ID, MONOTONE, NET, above, enough_seeds
 from sixgym.leaderboard.claims.rules import Draw, Finding, draw_curves, exact, told, verdict
 from sixgym.leaderboard.players import find_player
 from sixgym.leaderboard.protocol import VERSION
@@ -39,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REGIMES = ("G", "M", "P", "X")
-SCHEDULES = ("flat", "tou", "premium", "surge")
 
 
 # ---------------------------------------------------------------------- C1: one peak, at tau*
@@ -275,125 +265,6 @@ def _draw_thresholds(best: Floats, free: Floats, monotone: Floats) -> Draw:
     return draw
 
 
-# ------------------------------------------------------------------- C4: quality-cost frontiers
-
-STEP = 0.02
-"""Of the cost, as a part of the cloud's, in second differences of the recovered quality. They shall
-be bounded, and the dossier names no bound: they are told, and judged by their sign only."""
-CONCAVE = 1e-9
-"""Rises of the slope below this are rounding."""
-AIQ_GAIN = 0.01
-POINTS = 300
-
-
-class Frontiers(NamedTuple):
-    """Frontiers of one design, normalised: AllEdge at (0, 0), AllCloud at (1, 1)."""
-
-    fixed: Frontier
-    dynamic: Frontier
-    cloud: tuple[float, float]
-    """Composite cost and quality of AllCloud."""
-    edge: float
-    """Quality of AllEdge."""
-
-    @property
-    def gain(self) -> float:
-        """AIQ of dynamic thresholds less that of fixed ones."""
-        return improvement_in_quality(self.dynamic) - improvement_in_quality(self.fixed)
-
-
-def frontiers(design: Design) -> Frontiers:
-    """Both frontiers of a design, dense enough for areas and second differences."""
-    law, omega, chance = design.law, design.omega, design.mix.chance
-    edge, all_sent = float(law.rates(0.0).quality), float(law.rates(1.0).quality)
-    cloud = (float(chance @ omega), all_sent)
-    fixed = fixed_frontier(law, omega, chance, np.concatenate([[0.0, GATE], TAU_GRID[1:]]))
-    # At the last multiplier not even an invalid draft is worth the cheapest state.
-    last = 1.01 * design.model.value * all_sent / float(omega.min())
-    dynamic = dynamic_frontier(law, omega, chance, last * np.linspace(1e-6, 1.0, POINTS))
-    return Frontiers(normalised(fixed, edge, cloud), normalised(dynamic, edge, cloud), cloud, edge)
-
-
-def bends(frontier: Frontier, step: float = STEP) -> Floats:
-    """Second differences of the quality over a normalised cost in equal steps."""
-    order = np.argsort(frontier.cost, kind="stable")
-    cost, quality = frontier.cost[order], frontier.quality[order]
-    grid = np.arange(0.0, cost[-1], step)
-    return np.diff(np.interp(grid, cost, quality), 2)
-
-
-@cache
-def all_frontiers() -> tuple[dict[str, Frontiers], dict[str, Frontiers]]:
-    """By regime and schedule, and by schedule on the Markov mix of regimes."""
-    frozen = {
-        f"{regime} {schedule}": frontiers(designed(network=f"frozen:{regime}", pricing=schedule))
-        for regime in REGIMES
-        for schedule in SCHEDULES
-    }
-    return frozen, {schedule: frontiers(designed(pricing=schedule)) for schedule in SCHEDULES}
-
-
-def _c4(evidence: Evidence) -> Outcome:
-    frozen, mixed = all_frontiers()
-    findings, rises, falls = [], [], []
-    for name, found in frozen.items():
-        bend = bends(found.dynamic)
-        rises.append(float(bend.max()))
-        falls.append(float(-bend.min()))
-        findings += [
-            Finding(rises[-1] <= CONCAVE, f"{name}: not concave, slope rises by {rises[-1]:.2g}"),
-        ]
-    gains = {name: found.gain for name, found in mixed.items()}
-    findings += [
-        Finding(gain >= AIQ_GAIN, f"{name}: dynamic AIQ is {gain:.4f} above fixed")
-        for name, gain in gains.items()
-    ]
-    holds, why = verdict(findings)
-    if min(gains.values()) < AIQ_GAIN <= gains["flat"]:
-        why += (
-            f"; with the default flat price it is {gains['flat']:.4f}. Where tokens are dear the "
-            "network is a smaller part of the cost, and following it gains less"
-        )
-    flat = mixed["flat"]
-    areas = [improvement_in_quality(f) for f in (flat.fixed, flat.dynamic)]
-    volumes = [hypervolume(f) for f in (flat.fixed, flat.dynamic)]
-    return Outcome(
-        holds,
-        f"4 regimes x 4 schedules: largest rise of a slope {max(rises):.1g}, largest bend "
-        f"{max(falls):.4f} of the recovered quality in cost steps of {STEP} (exact). Markov mix, "
-        f"fixed and dynamic: AIQ {told(areas, 4)}, hypervolume {told(volumes, 4)} (random "
-        f"routing .5); dynamic AIQ above fixed with {', '.join(SCHEDULES)}: "
-        f"{told(gains.values(), 4)}",
-        why,
-        {"aiq_gain": gains, "hypervolume": volumes},
-        _draw_frontiers,
-    )
-
-
-def _draw_frontiers(axes: Axes) -> None:
-    """Quality over cost: each regime, and the mix under two schedules, with hypervolumes."""
-    frozen, mixed = all_frontiers()
-
-    def line(found: Frontiers, frontier: Frontier, label: str, style: str, width: float) -> None:
-        order = np.argsort(frontier.cost)
-        cost = frontier.cost[order] * found.cloud[0]
-        quality = found.edge + frontier.quality[order] * (found.cloud[1] - found.edge)
-        shown = cost <= 0.35
-        text = f"{label}: HV {hypervolume(frontier):.3f}"
-        axes.plot(cost[shown], quality[shown], style, linewidth=width, label=text)
-
-    for k, regime in enumerate(REGIMES):
-        found = frozen[f"{regime} flat"]
-        line(found, found.dynamic, f"regime {regime}", f"C{k}-", 1.0)
-    for color, schedule in (("k", "flat"), ("C5", "surge")):
-        found = mixed[schedule]
-        line(found, found.fixed, f"mix, {schedule}, fixed", f"{color}--", 1.5)
-        line(found, found.dynamic, f"mix, {schedule}, dynamic", f"{color}-", 2.0)
-    axes.set_xlabel("composite cost of a request above the edge's")
-    axes.set_ylabel("quality: share of right answers")
-    axes.legend(frameon=False, fontsize=7)
-
-
 # ------------------------------------------------------------------- C11: an investment premium
 
 DISCOUNTS = (0.0, 0.9, 0.99)
@@ -407,6 +278,11 @@ LEARNT: dict[str, Any] = {
     "max_episode_steps": 400,
 }
 FARSIGHTED, MYOPIC = (play(name, ID, **LEARNT) for name in ("exact_dp", "exact"))
+NOISY = {**LEARNT, "preset": "learning"}
+"""The scorer of the default, stale between refits, and jitter in the network."""
+RIVALS = tuple(play(name, ID, **NOISY) for name in ("exact", "exact_stale", "exact_dp"))
+TRAINED = play("ppo_learning", ID, needs_weights=True, **NOISY)
+"""PPO, which sees what a router sees; not judged."""
 
 
 @cache
@@ -428,12 +304,16 @@ def _c11(evidence: Evidence) -> Outcome:
     )
     gain = stats.paired_difference(evidence.sample(FARSIGHTED), evidence.sample(MYOPIC))
     good = [float(found.tau[0, 0]) for found in solved.values()]
+    learned = [(one.policy, above(evidence, TRAINED, one)) for one in RIVALS]
+    seeds = len(evidence.result(TRAINED).runs)
     early = SAMPLES <= SHOWN_SAMPLES
     return Outcome(
         holds,
         f"least premium of 120 N x 4 regimes at gamma {told(DISCOUNTS, 2)}: {least:.4f}; at N=0 "
         f"and .99 in G, M, P, X: {told(first)}; thresholds at N=0 in G: {told(good, 4)} (exact). "
-        f"Played, score 1 - d, 400 slots, exact_dp less exact: {gain}",
+        f"Played, score 1 - d, 400 slots, exact_dp less exact: {gain}. PPO in preset learning, "
+        f"{seeds} seeds, utility less that of "
+        f"{'; '.join(f'{name} {gap}' for name, gap in learned)} (not judged)",
         why,
         draw=draw_curves(
             [
@@ -465,21 +345,12 @@ CLAIMS: dict[str, Claim] = {
         (NET, MONOTONE),
         _c2,
     ),
-    "C4": Claim(
-        "C4",
-        "[paper]",
-        "Quality-cost frontiers are smooth over network states and prices.",
-        "per regime and schedule: concave, second differences bounded; Markov mix under each "
-        f"schedule: dynamic AIQ >= fixed AIQ + {AIQ_GAIN}",
-        (),
-        _c4,
-    ),
     "C11": Claim(
         "C11",
         "[derived]",
         "Where the edge learns, offloading is an investment.",
         "premium on the myopic threshold >= 0 everywhere, > 0 at N=0 and gamma=.99",
-        (FARSIGHTED, MYOPIC),
+        (FARSIGHTED, MYOPIC, *RIVALS, TRAINED),
         _c11,
     ),
 }

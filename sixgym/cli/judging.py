@@ -1,9 +1,11 @@
-"""``sixgym evaluate``, ``benchmark``, ``leaderboard build`` and ``claims``: how good things are."""
+"""``sixgym evaluate``, ``benchmark`` and ``claims``: how good things are."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,8 @@ import typer
 from sixgym.cli.options import EnvId, Episodes, Overrides, PolicyName, RowSeed, read_overrides
 
 if TYPE_CHECKING:
+    from sixgym.leaderboard.players import Player
+    from sixgym.leaderboard.stats import Interval
     from sixgym.leaderboard.store import Result
 
 RESULTS = Path("runs/results")
@@ -28,23 +32,68 @@ def evaluate(
     episodes: Episodes = 256,
     seed: RowSeed = None,
     params: Overrides = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another policy, to play the same episodes; may be repeated. The paired "
+            "difference of the headline score is printed with its 95 % interval."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Play one policy's episodes and print its scores."""
-    from sixgym.leaderboard.players import find_player
     from sixgym.leaderboard.runner import play, task_of
     from sixgym.leaderboard.table import Display
 
-    player = find_player(id, policy)  # a wrong name is told before anything is printed
+    players = _players(id, [policy, *(against or ())])  # a wrong name is told before all else
+    results = []
     with Display(sys.stdout, quiet=as_json) as display:
-        with display.task(id, policy) as progress:
-            task = task_of(id, episodes=episodes, seed=seed, params=read_overrides(params))
-            result = play(task, player, progress=progress)
-        display.boards([result])
-    if player.report is not None:
-        typer.echo(player.report(), err=True)
+        task = task_of(id, episodes=episodes, seed=seed, params=read_overrides(params))
+        for player in players:
+            with display.task(id, player.card.name) as progress:
+                results.append(play(task, player, progress=progress))
+        display.boards(results)
+    for player in players:
+        if player.report is not None:
+            typer.echo(player.report(), err=True)
+    result, *others = results
+    differences = _differences(result, others)
     if as_json:
-        typer.echo(json.dumps(_summary(result), indent=1))
+        less = {name: gap._asdict() for name, gap in differences.items()}
+        told = {**_summary(result), **({"less": less} if less else {})}
+        typer.echo(json.dumps(told, indent=1))
+        return
+    headline = task.scores[0]
+    for name, gap in differences.items():
+        text = f"{headline.name} of {result.policy.name} less {name}: {gap} {headline.unit}"
+        typer.echo(f"{text.rstrip(' 1')}, paired")
+
+
+def _players(id: str, names: Sequence[str]) -> list[Player]:
+    """Who plays, each under a name of its own: what was typed where the name is taken.
+
+    Raises:
+        OptionsError: the same twice.
+    """
+    from sixgym.envs.core.errors import OptionsError
+    from sixgym.leaderboard.players import find_player
+
+    if len(set(names)) < len(names):
+        raise OptionsError(f"against={list(names[1:])}: allowed: each policy once, and others")
+    players: list[Player] = []
+    for typed in names:
+        player = find_player(id, typed)
+        if player.card.name in {other.card.name for other in players}:
+            player = replace(player, card=player.card.model_copy(update={"name": typed}))
+        players.append(player)
+    return players
+
+
+def _differences(result: Result, others: Sequence[Result]) -> dict[str, Interval]:
+    """The headline score less that of each other policy on the same episodes, by its name."""
+    from sixgym.leaderboard.stats import paired_difference
+
+    return {o.policy.name: paired_difference(result.sample(), o.sample()) for o in others}
 
 
 def _summary(result: Result) -> dict[str, Any]:
@@ -81,6 +130,14 @@ def benchmark(
     params: Overrides = None,
     results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
     resume: Annotated[bool, typer.Option(help="Keep rows that are stored already.")] = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Also time decisions at batches of 1 and 1,024, and ask of each task whether it "
+            "is a contextual bandit.",
+        ),
+    ] = False,
 ) -> None:
     """Play all policies on the same episodes, store their rows and print the table."""
     from sixgym.envs.core.registry import entries
@@ -94,6 +151,7 @@ def benchmark(
         episodes=episodes,
         seed=seed,
         resume=resume,
+        probe=probe,
         **read_overrides(params),
     )
     typer.echo(f"rows: {results}")
@@ -117,22 +175,3 @@ def claims(
     from sixgym.leaderboard.claims.framework import run_claims
 
     run_claims(id, out, only=only, episodes=episodes, jobs=jobs, retrain=retrain)
-
-
-leaderboard = typer.Typer(help="The leaderboard's page.", no_args_is_help=True)
-
-
-@leaderboard.callback()
-def _leaderboard() -> None:
-    """The leaderboard's page."""
-
-
-@leaderboard.command()
-def build(
-    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="Folder of the page.")] = SITE,
-) -> None:
-    """Write the page of stored rows and print its path."""
-    from sixgym.leaderboard.site import build_site
-
-    typer.echo(build_site(results, out))

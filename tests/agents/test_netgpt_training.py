@@ -10,6 +10,7 @@ import torch
 
 from sixgym.agents import TrainConfig, load_policy
 from sixgym.agents.config import shipped
+from sixgym.agents.netgpt import __main__ as command
 from sixgym.agents.netgpt.policy_net import HIDDEN, RECIPES, Recipe, collect, loss_of, train
 from sixgym.agents.policies import save_policy
 from sixgym.agents.train import check, make_env, make_model
@@ -69,7 +70,7 @@ def test_only_policies_that_fit_can_be_begun_with() -> None:
 
 @pytest.fixture(scope="module")
 def slots():
-    return collect(32, 40, 3)
+    return collect(Recipe(rows=32, steps=40), 3)
 
 
 @pytest.mark.parametrize("way", ["soft", "imitate"])
@@ -119,4 +120,43 @@ def test_networks_are_plain_policies_that_save_and_load(tmp_path: Path, slots) -
     save_policy(policy, tmp_path / "net", env=ID)
     seen = slots.seen[:5].numpy()
     assert np.array_equal(load_policy(tmp_path / "net").predict(seen)[0], policy.predict(seen)[0])
-    assert set(RECIPES) == {"policy_net", "policy_net_imitates", "policy_net_monotone"}
+    assert set(RECIPES) == {
+        "policy_net",
+        "policy_net_imitates",
+        "policy_net_monotone",
+        "policy_net_learning",
+    }
+
+
+LEARNS = RECIPES["policy_net_learning"]._replace(rows=4, steps=30, updates=3)
+
+
+def test_ppo_goes_on_with_a_network_of_the_learning_edge(tmp_path: Path) -> None:
+    policy = train(LEARNS, 0)
+    save_policy(policy, tmp_path / "net", env=ID, env_kwargs={"preset": "learning"})
+    config = tiny("netgpt/ppo_learning")
+    again = TrainConfig.create(config.plain() | {"start": str(tmp_path / "net.json")})
+    env = make_env(again)
+    model = make_model(again, 7, env)
+    seen = env.reset()
+    assert np.allclose(model.predict(seen, deterministic=True)[0], policy.predict(seen)[0])
+    assert np.allclose(policy.predict(seen, deterministic=False)[0], policy.predict(seen)[0])
+    env.close()
+
+
+def test_the_command_saves_networks_that_play_with_cards(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(command, "RECIPES", {"policy_net_learning": LEARNS})
+    monkeypatch.setattr(
+        "sys.argv", ["x", "policy_net_learning", "--seeds", "3", "--out", f"{tmp_path}"]
+    )
+    command.main()
+    result = evaluate(ID, str(tmp_path), episodes=2, preset="learning", max_episode_steps=5)
+    assert result.policy.name == "policy_net_learning"
+    assert result.runs[0].training_seed == 3
+
+
+def test_slots_of_a_learning_edge_are_of_edges_that_have_come_to_different_points() -> None:
+    """A row of a higher threshold has collected more answers (row 13 of what is seen)."""
+    found = collect(LEARNS._replace(played=(0.1, 0.9)), 0)
+    collected = found.seen[-4:, 13]
+    assert (np.diff(collected) > 0).all()

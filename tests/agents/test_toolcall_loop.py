@@ -14,14 +14,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sixgym.agents.toolcall import loop as loop_module
 from sixgym.agents.toolcall.config import recipes
 from sixgym.agents.toolcall.files import load_card, load_edge, shipped_edge
-from sixgym.agents.toolcall.loop import NO_DRAFTS, Loop, OwnCloud
+from sixgym.agents.toolcall.loop import NO_DRAFTS, Loop, OwnCloud, OwnEdge
 from sixgym.agents.toolcall.loop_config import LoopConfig
-from sixgym.agents.toolcall.loop_runs import Service, run_loop
+from sixgym.agents.toolcall.loop_runs import LoopResult, Service, change_of, run_loop, told
 from sixgym.agents.toolcall.loop_world import World
-from sixgym.agents.toolcall.task import FULL, cloud_answers, draw
+from sixgym.agents.toolcall.scorer import fit_scorer
+from sixgym.agents.toolcall.task import FULL, cloud_answers, draw, generator
 from sixgym.cli.main import app
 from sixgym.envs.core.errors import ConfigError, SixgymError
 
@@ -188,7 +188,7 @@ def test_collected_answers_are_the_offloaded_ones(done: Loop) -> None:
     sent = [round(s.requests * (s.offload or 0.0)) for s in done.slots]
     assert [s.collected for s in done.slots] == np.cumsum(sent).tolist()
     assert done.buffer is not None
-    assert len(done.buffer.calls) + len(done.fresh) == sum(sent)
+    assert len(done.buffer.calls) + len(done.fresh) + len(done.set_aside) - 60 == sum(sent)
     assert {s.valid for s in done.slots} == {1.0}  # the own cloud never breaks the schema
 
 
@@ -224,29 +224,49 @@ def test_edge_is_trained_on_all_answers_so_far(done: Loop) -> None:
     assert [u.buffer for u in done.updates] == np.cumsum(fresh).tolist()
 
 
-def test_scorer_changes_only_where_it_is_refreshed(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights: list[list[float]] = []
-    fit = loop_module.fit_scorer
-
-    def spy(features: Any, label: Any, weight: Any = None) -> Any:
-        weights.append(weight)
-        return fit(features, label, weight)
-
-    monkeypatch.setattr(loop_module, "fit_scorer", spy)
+def test_scorer_changes_only_where_it_is_refreshed() -> None:
     loop = Loop(small(slots=20, update_every=5), 0, shipped_edge("sft"))
     first = loop.scorer
     for _ in range(5):
         loop.serve()
     loop.update()
     assert loop.scorer is first
-    explored = sum(loop.serve().explored for _ in range(5))
-    update = loop.update()
-    assert update.refreshed
+    for _ in range(5):
+        loop.serve()
+    assert loop.update().refreshed
     assert loop.scorer != first
-    # Below the threshold a request is certain to be offloaded; by chance it counts 1 / .2.
-    assert weights[0] is None
-    assert explored > 0
-    assert sorted(weights[1]) == [1.0] * (update.fresh - explored) + [5.0] * explored
+
+
+def test_scorer_is_fitted_to_what_was_set_aside_as_the_updated_edge_drafts_it() -> None:
+    config = small(slots=9, update_every=4, scorer={**SMALL["scorer"], "refresh_every": 1})
+    loop = Loop(config, 0, shipped_edge("sft"))
+    for _ in range(4):
+        loop.serve()
+    update = loop.update()
+    assert loop.net is not None
+    assert len(loop.set_aside) > 60
+    drafts = OwnEdge(loop.net).draft([a.item for a in loop.set_aside])
+    label = [call == a.call for call, a in zip(drafts.calls, loop.set_aside, strict=True)]
+    assert loop.scorer == fit_scorer(drafts.features, label)
+    assert update.agrees == np.mean(label)
+
+
+def test_a_coin_sets_requests_aside_whatever_their_score_and_nobody_learns_from_them() -> None:
+    loop = served(small(slots=8, update_every=20, scorer={"requests": 60, "explore_eps": 0.3}))
+    picked = {
+        6 * n + k
+        for n in range(8)
+        for k in np.flatnonzero(generator(0, "loop exploration", n).random(6) < 0.3)
+    }
+    items = draw(FULL, 48, 0, "loop requests")
+    assert [a.item for a in loop.set_aside[60:]] == [items[i] for i in sorted(picked)]
+    assert loop.fresh
+    learned_from = {id(a) for a in loop.fresh}
+    assert not learned_from & {id(a) for a in loop.set_aside}
+    rest = [items[i] for i in range(48) if i not in picked]
+    assert all(a.item in rest for a in loop.fresh)
+    above = sum(s.explored for s in loop.slots)
+    assert 0 < above < len(picked)  # some of them would have been offloaded in any case
 
 
 def test_without_refresh_or_training_scorer_and_edge_stay() -> None:
@@ -258,15 +278,14 @@ def test_without_refresh_or_training_scorer_and_edge_stay() -> None:
     assert [(u.iterations, u.refreshed) for u in loop.updates] == [(0, False)] * 4
 
 
-def test_round_of_equal_labels_leaves_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = Loop(small(scorer={"requests": 60, "refresh_every": 1}, threshold=1.0), 0,
-                shipped_edge("sft"))  # fmt: skip
+def test_equal_labels_leave_the_scorer() -> None:
+    config = small(train=False, scorer={"requests": 60, "refresh_every": 1})
+    loop = Loop(config, 0, shipped_edge("sft"))
     loop.serve()
-    right = [c == a.call for a in loop.fresh for c in a.drafts.calls]
-    loop.fresh = [a for a, is_right in zip(loop.fresh, right, strict=True) if is_right]
+    loop.set_aside = [a for a in loop.set_aside if a.drafts.calls[0] == a.call]
     before = loop.scorer
     update = loop.update()
-    assert (update.refreshed, update.agrees, update.iterations) == (False, 1.0, 1)
+    assert (update.refreshed, update.agrees) == (False, 1.0)
     assert loop.scorer is before
 
 
@@ -298,6 +317,11 @@ def test_run_writes_slots_updates_record_picture_and_edge(tmp_path: Path, done: 
         rows = list(csv.DictReader(file))
     assert [int(r["step"]) for r in rows] == list(range(9))
     assert [float(r["offload"]) for r in rows] == [s.offload for s in done.slots]
+    with (result.folder / "fifths.csv").open(newline="") as file:
+        parts = list(csv.DictReader(file))
+    assert [int(p["requests"]) for p in parts] == [6] * 5
+    assert float(parts[0]["success"]) == result.first.success
+    assert float(parts[-1]["offload_mix"]) == result.last.offload_mix
     record = json.loads((result.folder / "run.json").read_text())
     assert {"versions", "commit", "config", "first_fifth", "last_fifth", "start"} <= set(record)
     assert record["finished"]
@@ -348,6 +372,22 @@ def test_command_tells_first_and_last_fifth(
     assert result.exit_code == 0, result.output
     for part in ("seed 3:", "first fifth: offload", "last fifth: offload", "start: hard_success"):
         assert part in result.output
+
+
+def test_change_over_seeds_has_the_interval_of_student() -> None:
+    """Mean -.1, deviation .1 of three: t(2) = 4.303, half width 4.303 x .1 / sqrt(3) = .2484."""
+    change = change_of([-0.2, -0.1, 0.0])
+    assert change == pytest.approx((-0.1, -0.3484, 0.1484), abs=1e-4)
+    assert str(change) == "-0.100 [-0.348, +0.148]"
+
+
+def test_several_seeds_are_told_with_their_change(done: Loop) -> None:
+    first, last = Service.of(done.slots[:2]), Service.of(done.slots[-2:])
+    one = LoopResult(0, Path(), done.slots, first, last, None, None, 1.0, Path("x.png"))
+    lines = told([one, one._replace(seed=1, last=last._replace(valid=None))])
+    assert "change from first to last fifth, 2 seeds:" in lines
+    assert any(line.startswith("  offload_mix: ") and "[" in line for line in lines)
+    assert not any(line.startswith("  valid:") for line in lines)
 
 
 def test_training_command_tells_start_and_end(

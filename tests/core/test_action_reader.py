@@ -141,3 +141,15 @@ def test_masks_of_systems_without_masks_allow_everything() -> None:
 def test_a_space_that_cannot_be_read_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="Text"):
         reader(spaces.Text(3))
+
+
+def test_a_binary_choice_may_be_written_as_floats_of_nought_and_one() -> None:
+    space = spaces.MultiBinary(3)
+    floats = np.array([[0.0, 1.0, 1.0]], np.float32)
+    assert space.contains(floats[0])
+    read = reader(space).read(floats, 1)
+    assert read.dtype == torch.int64
+    assert read.tolist() == [[0, 1, 1]]
+    for odd in (0.5, np.nan, 2.0):
+        with pytest.raises(ActionTypeError, match="not integers"):
+            reader(space).read(np.array([[0.0, 1.0, odd]]), 1)

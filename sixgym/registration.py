@@ -63,6 +63,32 @@ def register_envs() -> None:
         baselines="sixgym.baselines.llm_mac",
         is_game=True,
     )
+    register(
+        "sixgym/AgentAggregation-v0",
+        "sixgym.envs.twin_mobility:AgentAggregation",
+        max_episode_steps=16,
+        title="Mobile agents hand over what they know, in pairs, until one has it all",
+        baselines="sixgym.baselines.twin_mobility.aggregation",
+        is_game=True,
+        parallel={"action_mode": "hybrid"},
+    )
+    register(
+        "sixgym/TwinRound-v0",
+        "sixgym.envs.twin_mobility:TwinRound",
+        max_episode_steps=None,
+        title="Mobile agents keep digital twins in step, a synchronisation round a step",
+        baselines="sixgym.baselines.twin_mobility.round",
+        is_game=True,
+        parallel={"action_mode": "hybrid"},
+    )
+    register(
+        "sixgym/TwinSync-v0",
+        "sixgym.envs.twin_mobility:TwinSync",
+        max_episode_steps=600,
+        title="Mobile agents keep digital twins in step, slot by slot",
+        is_game=True,
+        parallel={"action_mode": "hybrid"},
+    )
     for name, steps, table, title in (
         ("Batch", 200, ".batch", "Cloud-edge routing of a slot's requests on a shared uplink"),
         ("Route", 1024, ".route", "Cloud-edge routing of tool-calling requests, one by one"),

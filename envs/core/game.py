@@ -237,12 +237,21 @@ class Game(System[P, S]):
 
     def observe(self, state: S) -> Observation:
         """What all agents see before anybody has moved, and who is there."""
+        return self._seen_by_all(state) if self.joint == "dict" else self._overview(state)
+
+    def overview(self, state: S) -> Tensor:
+        """(rows, n) float32: what a critic of all agents may see; here what they see together."""
+        return self._overview(state)
+
+    def _overview(self, state: S) -> Tensor:
+        parts = self._seen_by_all(state).values()
+        return torch.cat([part.flatten(1).to(torch.float32) for part in parts], 1)
+
+    def _seen_by_all(self, state: S) -> dict[str, Tensor]:
         seen = self.perceive(state, {})
-        if not all(g.is_fixed for g in self.groups):
-            seen = {**seen, ALIVE: self.alive(state).to(torch.float32)}
-        if self.joint == "dict":
+        if all(g.is_fixed for g in self.groups):
             return seen
-        return torch.cat([part.flatten(1).to(torch.float32) for part in seen.values()], 1)
+        return {**seen, ALIVE: self.alive(state).to(torch.float32)}
 
     def action_mask(self, state: S) -> Tensor | None:
         """(rows, choices of all seats) bool before anybody has moved; None without masks."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 
 from sixgym.envs.core.errors import OptionsError, StateError
@@ -63,6 +65,10 @@ class _View:
         """The action space of an agent: the same object each time."""
         return self.table.space("action_space", agent)
 
+    def state(self) -> NDArray[np.float32]:
+        """What a critic of all agents may see, (n,) float32; see `Game.overview`."""
+        return self.table.overview()
+
     def render(self) -> Any:
         """The picture of the current state: (height, width, 3) uint8 for ``"rgb_array"``."""
         return self._screen.show(self.table.rows.state, 0)
@@ -109,12 +115,14 @@ class SixgymParallelEnv(_View, ParallelEnv[str, Any, Any]):  # type: ignore[misc
 
         Args:
             seed: a non-negative integer or None.
-            options: ignored, as PettingZoo's tests want it.
+            options: those of the game, for this episode; others are ignored, as PettingZoo's tests
+                want it.
 
         Raises:
             SeedError: the seed is negative or not an integer.
+            OptionsError: the value of an option of the game is not allowed.
         """
-        self.agents = self.table.reset(seed)
+        self.agents = self.table.reset(seed, options)
         table = self.table
         return ({a: table.observe(a) for a in self.agents}, {a: table.info(a) for a in self.agents})
 
@@ -180,7 +188,7 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Begin an episode; see `SixgymParallelEnv.reset`."""
-        self.agents = self.table.reset(seed)
+        self.agents = self.table.reset(seed, options)
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations = dict.fromkeys(self.agents, False)
@@ -270,6 +278,8 @@ def _made(system: str | type[Game[Any, Any]], kwargs: dict[str, Any]) -> tuple[G
         system = cast("Any", known.system)
         kwargs.setdefault("max_episode_steps", known.max_episode_steps)
         kwargs.setdefault("name", known.id)
+        for name, value in known.parallel.items():
+            kwargs.setdefault(name, value)
     own = {k: kwargs.pop(k) for k in list(kwargs) if k not in view}
     game = make_game(system, **own)
     return (game,)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from sixgym.envs.core import plugins
 from sixgym.envs.core.errors import OptionsError, UnknownIdError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ _MAKE = "sixgym.envs.core.make:make_env"
 _MAKE_VECTOR = "sixgym.envs.core.make:make_vector_env"
 _VIEWS = "sixgym.envs.core.pettingzoo_view"
 _ENTRIES: dict[str, Entry] = {}
+
+GUESTS = ("gymnasium", "pettingzoo")
+"""Libraries whose registered environments are guests: played, checked and ranked as they are."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,27 @@ class Entry:
     """Whether it is multi-agent and also stands in PettingZoo's registry."""
     evaluation: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Parameters by which its tasks differ from what one trains in: data held back for judging."""
+    parallel: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Parameters that PettingZoo's views take unless told otherwise: a layout of the actions that
+    agents by name can have, and one controller or Stable-Baselines3 cannot."""
+
+    @property
+    def library(self) -> str:
+        """``sixgym``, or of a guest (see `entry`) the library that it is written for."""
+        module = self.system.partition(":")[0]
+        return module if module in GUESTS else "sixgym"
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether it is a plain environment by somebody else, without a system."""
+        return self.library != "sixgym"
 
     def load_system(self) -> type[System[Any, Any]]:
-        """Import the system's class."""
+        """Import the system's class.
+
+        Raises:
+            UnknownIdError: it cannot be imported, or the entry is a guest's.
+        """
         return load_system(self.system)
 
 
@@ -61,6 +84,7 @@ def register(
     claims: str | None = None,
     is_game: bool = False,
     evaluation: Mapping[str, Any] | None = None,
+    parallel: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Register a system under an id; idempotent.
 
@@ -73,13 +97,22 @@ def register(
         claims: module with a ``CLAIMS`` table.
         is_game: also register with PettingZoo.
         evaluation: parameters that evaluations and benchmarks replace unless told otherwise.
+        parallel: parameters that PettingZoo's views replace unless told otherwise.
 
     Raises:
         OptionsError: the id stands for another system already, or has no version.
     """
     path = system if isinstance(system, str) else f"{system.__module__}:{system.__qualname__}"
     entry = Entry(
-        id, path, max_episode_steps, title, baselines, claims, is_game, dict(evaluation or {})
+        id,
+        path,
+        max_episode_steps,
+        title,
+        baselines,
+        claims,
+        is_game,
+        dict(evaluation or {}),
+        dict(parallel or {}),
     )
     if _ENTRIES.get(id) == entry and id in gym.registry:
         return entry
@@ -100,16 +133,18 @@ def register(
         kwargs={"system": path},
     )
     if is_game:
-        _register_game(id, path, max_episode_steps)
+        _register_game(entry)
     _ENTRIES[id] = entry
     return entry
 
 
-def _register_game(id: str, path: str, max_episode_steps: int | None) -> None:
+def _register_game(entry: Entry) -> None:
     """PettingZoo's two registries; they warn on repeats, so an old entry goes first."""
     from pettingzoo.env_registry import registration
 
-    kwargs = {"system": path, "max_episode_steps": max_episode_steps, "name": id}
+    id = entry.id
+    kwargs = {**entry.parallel, "system": entry.system, "name": id}
+    kwargs["max_episode_steps"] = entry.max_episode_steps
     registries = {"aec": registration.aec_registry, "parallel": registration.parallel_registry}
     for kind, maker in (("aec", "env"), ("parallel", "parallel_env")):
         registries[kind].pop(id, None)
@@ -117,30 +152,56 @@ def _register_game(id: str, path: str, max_episode_steps: int | None) -> None:
 
 
 def entries() -> list[Entry]:
-    """All registered systems, by id."""
+    """All registered systems by id, those of installed packages included."""
+    plugins.load()
     return [_ENTRIES[id] for id in sorted(_ENTRIES)]
 
 
 def entry(id: str) -> Entry:
-    """The entry of an id.
+    """The entry of an id: a registered system, or else a guest.
+
+    A guest is what others have registered with Gymnasium, or with PettingZoo as a parallel
+    environment. It can be evaluated and benchmarked; what needs a system refuses it.
 
     Raises:
         UnknownIdError: no such id; the message names the nearest ones.
     """
-    if id not in _ENTRIES:
+    if id not in _ENTRIES and id not in gym.registry:
+        plugins.load()
+    found = _ENTRIES.get(id) or _guest(id)
+    if found is None:
         near = difflib.get_close_matches(id, _ENTRIES, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"allowed: {', '.join(_ENTRIES)}"
         raise UnknownIdError(f"id={id!r}: not registered; {hint}")
-    return _ENTRIES[id]
+    return found
+
+
+def _guest(id: str) -> Entry | None:
+    """The entry of a plain environment, if there is one."""
+    if id in gym.registry:
+        title = "A plain Gymnasium environment"
+        return Entry(id, f"gymnasium:{id}", gym.registry[id].max_episode_steps, title)
+    if "pettingzoo" not in sys.modules:  # then nobody has registered anything with it
+        return None
+    from pettingzoo.env_registry import registration
+
+    if id in registration.parallel_registry:
+        return Entry(id, f"pettingzoo:{id}", None, "A plain PettingZoo environment")
+    return None
 
 
 def load_system(path: str) -> type[System[Any, Any]]:
     """Import ``module:Class``.
 
     Raises:
-        UnknownIdError: there is no such module or class.
+        UnknownIdError: there is no such module or class, or it is a guest's.
     """
     module, _, name = path.partition(":")
+    if module in GUESTS:
+        raise UnknownIdError(
+            f"{name}: a plain {module} environment, which has no system of sixgym; allowed: "
+            "check, evaluate, benchmark"
+        )
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):

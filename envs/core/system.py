@@ -51,7 +51,8 @@ class Score(NamedTuple):
 
     Both are names of level-0 metrics, or ``"reward"``; the denominator may also be ``"steps"``, or
     ``"episodes"``. A ratio of sums, not a mean of ratios. The first score of a system is the
-    headline of its leaderboard.
+    headline of its leaderboard. A score with a ``budget`` is a constraint: the leaderboard ranks a
+    policy that breaks it below all that keep it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Score(NamedTuple):
     denominator: str = "episodes"
     higher_is_better: bool = True
     description: str = ""
+    budget: float | None = None
 
 
 class Step(NamedTuple):

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sixgym.envs.core.errors import ActionError, OptionsError
@@ -115,14 +116,24 @@ class Table:
             return space  # type: ignore[no-any-return]
         return spaces.Dict(observation=space, action_mask=_mask_space(group.action_space))
 
-    def reset(self, seed: int | None) -> list[str]:
-        """Begin an episode; returns the agents."""
+    def reset(self, seed: int | None, options: Mapping[str, Any] | None = None) -> list[str]:
+        """Begin an episode; returns the agents.
+
+        Args:
+            seed: of episode 0, or None for the next episode.
+            options: of the game; those that it does not know are ignored.
+
+        Raises:
+            SeedError: the seed is negative or not an integer.
+            OptionsError: the value of a known option is not allowed.
+        """
         device = self.game.device
         seeds = None if seed is None else torch.tensor([check_row_seed(seed)], device=device)
         if seeds is None and not self.rows.started:
             drawn = int(np.random.default_rng().integers(_SEED_RANGE))
             seeds = torch.tensor([drawn], device=device)
-        self.rows.start(seeds=seeds)
+        known = {k: v for k, v in (options or {}).items() if k in self.game.reset_options}
+        self.rows.start(seeds=seeds, options=known)
         self.turn, self._moves, self._seen, self._gone = 0, {}, None, set()
         self._forget_metrics()
         self.seats = self._seated()
@@ -171,6 +182,12 @@ class Table:
             return observation
         mask = self._masks[seat.group.name][0, seat.place].cpu().numpy().astype(np.int8)
         return {"observation": observation, "action_mask": _mask(seat.group.action_space, mask)}
+
+    def overview(self) -> NDArray[np.float32]:
+        """What a critic of all agents may see, (n,)."""
+        with torch.no_grad():
+            whole = self.game.overview(self.rows.state)[0]
+        return whole.cpu().numpy().astype(np.float32)
 
     def blank(self, agent: str) -> Any:
         """What nobody sees: zeros, or the nearest to them in the space, and a full mask."""

@@ -92,10 +92,10 @@ class TextTable(Table):
             length = longest_prompt(grammar, group.name, self._most)
         return spaces.Text(length, min_length=0, charset=LETTERS)
 
-    def reset(self, seed: int | None) -> list[str]:
-        """Begin an episode in which nobody has spoken; returns the agents."""
+    def reset(self, seed: int | None, options: Mapping[str, Any] | None = None) -> list[str]:
+        """Begin an episode in which nobody has spoken; see `Table.reset`."""
         self._readings, self._drawn = {}, None
-        return super().reset(seed)
+        return super().reset(seed, options)
 
     def observe(self, agent: str) -> str:
         """The agent's prompt; empty on an empty seat."""

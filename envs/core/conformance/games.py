@@ -104,7 +104,9 @@ def one_story_in_all_views(subject: Subject) -> None:
     _require_game(subject)
     many = _parallel(subject, max_episode_steps=SHORT_EPISODE)
     turns = _aec(subject, max_episode_steps=SHORT_EPISODE)
-    batch = subject.batch(2, "SameStep", max_episode_steps=SHORT_EPISODE, joint="dict")
+    kwargs = {**subject.entry.parallel, **subject.kwargs}  # the actions of one layout
+    same = Subject(subject.id, kwargs)
+    batch = same.batch(2, "SameStep", max_episode_steps=SHORT_EPISODE, joint="dict")
     game = many.game
     groups = {g.name: Actions(g.action_space) for g in game.groups}
     many.reset(seed=8)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sixgym.envs.core.errors import ResultError
 from sixgym.leaderboard import stats
 from sixgym.leaderboard.protocol import ScoreSpec, Task
-from sixgym.leaderboard.stats import Interval, Sample
-from sixgym.leaderboard.store import PolicyCard, Result
+from sixgym.leaderboard.stats import Interval, Sample, Scored
+from sixgym.leaderboard.store import Latency, PolicyCard, Result
 
 
 class BoardRow(NamedTuple):
@@ -21,10 +21,15 @@ class BoardRow(NamedTuple):
         iqm: interquartile mean of the episodes' own ratios.
         normalised: 0 plays like random, 1 like the reference; None where a side is missing.
         to_reference: score over the reference's on common episodes; None where it is missing.
+        to_best: score less that of the best baseline on common episodes; None where it is missing.
+        improvement: probability to do better than the best baseline in a world; None likewise.
+        over_budget: scores whose budget it breaks; a policy with any ranks below all without.
         others: every further score of the task, by name; NaN where it has no value.
         decision_s: median wall time of one decision: that of a batch over its rows.
         step_s: the same of the environment's step, where a solver may sit.
+        latency: times of single decisions, by how many are decided at once, where they are stored.
         training_seeds: seeds of the weights; empty for what does not learn.
+        training_steps: steps of the environment that all its seeds were trained for, if known.
     """
 
     policy: PolicyCard
@@ -32,22 +37,50 @@ class BoardRow(NamedTuple):
     iqm: Interval
     normalised: Interval | None
     to_reference: Interval | None
+    to_best: Interval | None
+    improvement: Interval | None
+    over_budget: list[str]
     others: dict[str, float]
     decision_s: float
     step_s: float
+    latency: list[Latency]
     training_seeds: list[int]
+    training_steps: int | None
 
 
 class Board(NamedTuple):
-    """All rows of one task, best first."""
+    """All rows of one task, best first.
+
+    Attributes:
+        task: which.
+        rows: policies that keep the budgets, then those that do not, each by the headline score.
+        best_baseline: the first row of a baseline that plays without foresight (no bound, and no
+            oracle); None where there is none.
+        results: the stored rows, by the name of the policy.
+    """
 
     task: Task
     rows: list[BoardRow]
+    best_baseline: str | None
+    results: dict[str, Result]
 
     @property
     def headline(self) -> ScoreSpec:
         """The score that ranks."""
         return self.task.scores[0]
+
+    @property
+    def best_learned(self) -> str | None:
+        """The first row of a policy that learns; None where there is none."""
+        names = [row.policy.name for row in self.rows if row.policy.kind == "learned"]
+        return names[0] if names else None
+
+    def entry(self, name: str) -> Scored | None:
+        """A policy with the two that its score is normalised by; None where one is missing."""
+        names = (name, self.task.random, self.task.reference or "")
+        if not all(n in self.results for n in names):
+            return None
+        return Scored(*(self.results[n].sample() for n in names))
 
 
 def make_boards(results: Sequence[Result]) -> list[Board]:
@@ -68,42 +101,95 @@ def make_board(results: Sequence[Result]) -> Board:
     Raises:
         ResultError: two rows have one name, or disagree on what the task is.
     """
-    task = results[0].task
+    # Rows that are older than budgets are judged by them like the others.
+    task = max((r.task for r in results), key=lambda t: (t.has_budgets, t.is_bandit is not None))
+    for result in results:
+        if not result.task.agrees(task):
+            raise ResultError(f"policy={result.policy.name!r}: its task differs in {task.folder}")
     by_name: dict[str, Result] = {}
     for result in results:
         if result.policy.name in by_name:
             raise ResultError(f"policy={result.policy.name!r}: twice in {task.folder}")
-        if result.task != task:
-            raise ResultError(f"policy={result.policy.name!r}: its task differs in {task.folder}")
         by_name[result.policy.name] = result
     samples = {name: result.sample() for name, result in by_name.items()}
-    random = samples.get(task.random)
-    reference = samples.get(task.reference or "")
-    rows = [_row(by_name[name], samples[name], random, reference) for name in by_name]
+    broken = {name: over_budget(result, task) for name, result in by_name.items()}
     sign = -1.0 if task.scores[0].higher_is_better else 1.0
-    rows.sort(key=lambda row: (sign * row.score.value, row.policy.name))
-    return Board(task, rows)
+    order = sorted(by_name, key=lambda n: (bool(broken[n]), sign * samples[n].value, n))
+    fair = [name for name in order if _is_fair_baseline(by_name[name].policy)]
+    best = fair[0] if fair else None
+    others = _Others(
+        random=samples.get(task.random),
+        reference=samples.get(task.reference or ""),
+        best=samples.get(best or ""),
+        higher_is_better=task.scores[0].higher_is_better,
+    )
+    rows = [_row(by_name[name], task, samples[name], others, broken[name]) for name in order]
+    return Board(task, rows, best, by_name)
+
+
+def _is_fair_baseline(card: PolicyCard) -> bool:
+    """Whether a policy is a baseline that could be run: it neither bounds nor foresees."""
+    return card.source == "baseline" and card.kind != "bound" and card.sees != "oracle"
+
+
+def over_budget(result: Result, task: Task) -> list[str]:
+    """Scores of a row that break their budget, by name.
+
+    A budget is broken where the whole interval of the score lies beyond it: one that is kept on
+    average is not lost to the luck of the worlds.
+    """
+    broken = []
+    for score in task.scores:
+        if score.budget is None:
+            continue
+        try:
+            found = stats.ratio_interval(result.sample(score))
+        except ResultError:  # nothing was spent on anything
+            continue
+        if found.high < score.budget if score.higher_is_better else found.low > score.budget:
+            broken.append(score.name)
+    return broken
+
+
+class _Others(NamedTuple):
+    """What the score of a row is compared with, on the same episodes."""
+
+    random: Sample | None
+    reference: Sample | None
+    best: Sample | None
+    higher_is_better: bool
 
 
 def _row(
-    result: Result, sample: Sample, random: Sample | None, reference: Sample | None
+    result: Result, task: Task, sample: Sample, others: _Others, broken: list[str]
 ) -> BoardRow:
-    normalised = to_reference = None
-    if reference is not None:
-        to_reference = stats.paired_ratio(sample, reference)
-        if random is not None:
-            normalised = stats.normalised_score(sample, random, reference)
+    normalised = to_reference = to_best = improvement = None
+    if others.reference is not None:
+        to_reference = stats.paired_ratio(sample, others.reference)
+        if others.random is not None:
+            normalised = stats.normalised_score(sample, others.random, others.reference)
+    if others.best is not None:
+        to_best = stats.paired_difference(sample, others.best)
+        improvement = stats.improvement(
+            sample, others.best, higher_is_better=others.higher_is_better
+        )
     timings = [run.timing for run in result.runs]
+    steps = [run.training_steps for run in result.runs if run.training_steps is not None]
     return BoardRow(
         policy=result.policy,
         score=stats.ratio_interval(sample),
         iqm=stats.iqm_interval(sample),
         normalised=normalised,
         to_reference=to_reference,
-        others={score.name: _value(result, score) for score in result.task.scores[1:]},
+        to_best=to_best,
+        improvement=improvement,
+        over_budget=broken,
+        others={score.name: _value(result, score) for score in task.scores[1:]},
         decision_s=sum(t.decision_median_s / t.rows for t in timings) / len(timings),
         step_s=sum(t.step_median_s / t.rows for t in timings) / len(timings),
+        latency=result.runs[0].latency,
         training_seeds=[r.training_seed for r in result.runs if r.training_seed is not None],
+        training_steps=sum(steps) if steps else None,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sixgym.agents.policies import Card
     from sixgym.envs.core.system import System
 
-INTERFACE = ("observation", "action_mode")
+INTERFACE = ("observation", "action_mode", "mask_in_obs", "observe_others")
 """Parameters that only say how an agent is connected to a system. A trained policy brings them from
 its card; everything else, the physics above all, is the task's."""
 

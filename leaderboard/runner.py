@@ -8,14 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 import sixgym
 from sixgym.envs.core.errors import OptionsError, PolicyError
+from sixgym.envs.core.guest_rows import GuestRows
 from sixgym.envs.core.make import make_vector_env
 from sixgym.envs.core.registry import entry
-from sixgym.envs.core.rollout import Policy, rollout
-from sixgym.leaderboard.players import Player, find_player, kwargs_of, reference_of
+from sixgym.envs.core.rollout import Episodes, Policy, rollout
+from sixgym.leaderboard.players import Member, Player, find_player, kwargs_of, reference_of
 from sixgym.leaderboard.protocol import EPISODES, Task, make_task
 from sixgym.leaderboard.store import Result, file_name, load_all, run_of, save
 
@@ -30,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 def make_rows(id: str, rows: int, kwargs: Mapping[str, Any]) -> SixgymVectorEnv:
-    """The native vector environment of an id with its registered time limit.
+    """The native vector environment of an id with its registered time limit, or a guest's rows.
 
     Args:
         id: registered.
@@ -39,6 +43,8 @@ def make_rows(id: str, rows: int, kwargs: Mapping[str, Any]) -> SixgymVectorEnv:
             ``max_episode_steps``.
     """
     found = entry(id)
+    if found.is_guest:
+        return cast("SixgymVectorEnv", GuestRows(found, rows, kwargs))
     merged = {"max_episode_steps": found.max_episode_steps, **kwargs}
     return make_vector_env(found.system, rows, **merged)
 
@@ -132,15 +138,16 @@ def play(
     runs = []
     for place, member in enumerate(player.members):
         tell = None if progress is None else _shifted(progress, place, len(player.members))
-        with _rows_for(player, task, rows) as env:
-            episodes = rollout(
-                env,
-                member.make(env.system),
-                task.seeds,
-                deterministic=deterministic and member.deterministic,
-                progress=tell,
-                clock=clock,
-            )
+        episodes = play_member(
+            task,
+            player,
+            member,
+            task.seeds,
+            rows=rows,
+            deterministic=deterministic,
+            progress=tell,
+            clock=clock,
+        )
         runs.append(
             run_of(
                 episodes,
@@ -153,6 +160,40 @@ def play(
     return Result(task=task, policy=player.card, runs=runs, versions=versions())
 
 
+def play_member(
+    task: Task,
+    player: Player,
+    member: Member,
+    seeds: NDArray[np.int64],
+    *,
+    rows: int = ROWS,
+    deterministic: bool = True,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Episodes:
+    """Some episodes of a task, played by one member of a player.
+
+    Args:
+        task: what is played.
+        player: who plays.
+        member: with which weights.
+        seeds: row seeds of the episodes, those of the task or some of them.
+        rows: episodes side by side, at most as many as there are.
+        deterministic: see `evaluate`.
+        progress: see `Progress`.
+        clock: tells the time in seconds.
+    """
+    with _rows_for(player, task, min(rows, len(seeds))) as env:
+        return rollout(
+            env,
+            member.make(env.system),
+            seeds,
+            deterministic=deterministic and member.deterministic,
+            progress=progress,
+            clock=clock,
+        )
+
+
 @contextmanager
 def _rows_for(player: Player, task: Task, rows: int) -> Iterator[SixgymVectorEnv]:
     """The environment that a player acts in.
@@ -161,7 +202,7 @@ def _rows_for(player: Player, task: Task, rows: int) -> Iterator[SixgymVectorEnv
         PolicyError: its horizon is not the task's, so its episodes could not be paired.
     """
     card = player.card
-    env = make_rows(card.env_id, min(rows, task.episodes), kwargs_of(player, task))
+    env = make_rows(card.env_id, rows, kwargs_of(player, task))
     if env.rows.max_episode_steps != task.horizon:
         raise PolicyError(
             f"policy {card.name}: acts in {card.env_id} with a horizon of "
@@ -183,18 +224,40 @@ def _shifted(progress: Progress, place: int, members: int) -> Progress:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """What the numbers were made with: where all of it is the same, they are to the last bit."""
     import gymnasium
-    import numpy
     import torch
 
     return {
         "gymnasium": gymnasium.__version__,
-        "numpy": numpy.__version__,
+        "machine": machine(),
+        "numpy": np.__version__,
         "python": platform.python_version(),
         "sixgym": sixgym.__version__,
+        "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
     }
+
+
+def machine() -> str:
+    """Class of the machine: system, architecture, processor, and the instructions torch uses.
+
+    Matrix products choose their kernels, hence the order of their sums, by all of these.
+    """
+    import torch
+
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.system()} {platform.machine()}, {_processor()}, {instructions}"
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    table = Path("/proc/cpuinfo")
+    for line in table.read_text(errors="replace").splitlines() if table.is_file() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or "unknown processor"
 
 
 def benchmark(
@@ -207,6 +270,7 @@ def benchmark(
     rows: int = ROWS,
     resume: bool = False,
     quiet: bool = False,
+    probe: bool = False,
     **params: Any,
 ) -> list[Result]:
     """Play every policy of some environments on the same episodes, store the rows, print the table.
@@ -223,6 +287,8 @@ def benchmark(
         rows: episodes side by side.
         resume: keep rows of the same task that are there already.
         quiet: print nothing.
+        probe: also time single decisions, see `sixgym.leaderboard.latency`; and ask of each task
+            whether it is a contextual bandit, see `sixgym.leaderboard.bandit`.
         **params: parameters of the environments.
 
     Raises:
@@ -236,6 +302,8 @@ def benchmark(
     jobs = []
     for id in wanted:
         task = task_of(id, episodes=episodes, seed=seed, params=params)
+        if probe:
+            task = with_bandit(task)
         names = list(policies) if policies is not None else policy_names(id, params)
         players = [find_player(id, name) for name in names]
         _check_names(players)
@@ -247,15 +315,33 @@ def benchmark(
     with Display(sys.stdout, quiet=quiet) as display:
         for task, player in jobs:
             old = kept.get(file_name(task, player.card))
-            if old is not None and old.task == task:
+            if old is not None and old.task.agrees(task):
                 results.append(old)
                 continue
             with display.task(task.env_id, player.card.name) as progress:
                 result = play(task, player, rows=rows, progress=progress)
+            if probe:
+                result = with_latency(result, player)
             save(result, output)
             results.append(result)
         display.boards(results)
     return results
+
+
+def with_latency(result: Result, player: Player) -> Result:
+    """A row with the times of single decisions of its first run."""
+    from sixgym.leaderboard.latency import decision_latency
+
+    first, *others = result.runs
+    timed = first.model_copy(update={"latency": decision_latency(player, result.task)})
+    return result.model_copy(update={"runs": [timed, *others]})
+
+
+def with_bandit(task: Task) -> Task:
+    """A task that says whether it is a contextual bandit."""
+    from sixgym.leaderboard.bandit import is_bandit
+
+    return task.model_copy(update={"is_bandit": is_bandit(task)})
 
 
 def _check_names(players: Sequence[Player]) -> None:

@@ -15,7 +15,9 @@ the Statistical Precipice", NeurIPS 2021, for stratified intervals and the IQM]
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -153,6 +155,139 @@ def normalised_score(
     )
 
 
+def improvement(
+    one: Sample,
+    other: Sample,
+    *,
+    higher_is_better: bool = True,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Probability that ``one`` does better than ``other`` in a world: ties count half.
+
+    The probability of improvement [standard: Agarwal et al. 2021, eq. 2] with an episode for a
+    task, since both play the same: the mean over episodes of the share of pairs of runs in which
+    the first one's own ratio is better. Episodes without a value in one of them are left out.
+
+    Raises:
+        ResultError: they are of different episodes.
+    """
+    _check_paired([one, other])
+    x, y = one.per_episode[:, None, :], other.per_episode[None, :, :]
+    wins = ((x > y) if higher_is_better else (x < y)) + 0.5 * (x == y)
+    known = np.isfinite(x) & np.isfinite(y)
+    wins = np.where(known, wins, 0.0)
+    weights = _episode_counts(one, resamples)
+    drawn = [_counts(f"runs {i}", n, resamples) for i, n in enumerate(wins.shape[:2])]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(wins.sum() / known.sum()) if known.any() else float("nan")
+        top, bottom = (
+            np.einsum("rm,rn,mne,re->r", *drawn, table.astype(np.float64), weights, optimize=True)
+            for table in (wins, known)
+        )
+        return _percentiles(value, np.asarray(top / bottom), level)
+
+
+class Profile(NamedTuple):
+    """A performance profile: the share of episodes that reach a score, at each of some scores.
+
+    Attributes:
+        scores: (n,) normalised scores.
+        share: (n,) of the episodes of all runs whose own score is higher.
+        low: (n,) lower end of its interval.
+        high: (n,) upper end.
+    """
+
+    scores: Floats
+    share: Floats
+    low: Floats
+    high: Floats
+
+
+def profile(
+    values: Floats, scores: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Profile:
+    r"""The run-score distribution :math:`F(\tau)`, with an episode for a task.
+
+    [standard: Agarwal et al. 2021, eq. 3]
+
+    Args:
+        values: (runs, episodes) score of each, as of `normalised_episodes`; NaN are left out.
+        scores: :math:`\tau`, at which the share of higher ones is wanted.
+        resamples: of runs and of episodes.
+        level: coverage of the pointwise intervals.
+    """
+    points = np.asarray(scores, dtype=np.float64)
+    known = np.isfinite(values)
+    above = known & (values > points[:, None, None])
+    weights = _counts("episodes", values.shape[1], resamples)
+    drawn = _counts("runs 0", values.shape[0], resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = above.sum((1, 2)) / known.sum()
+        top = np.einsum("rs,tse,re->rt", drawn, above.astype(np.float64), weights, optimize=True)
+        bottom = np.einsum("rs,se,re->r", drawn, known.astype(np.float64), weights, optimize=True)
+        replicates = top / bottom[:, None]
+    tail = 50.0 * (1.0 - level)
+    low, high = np.nanpercentile(replicates, [tail, 100.0 - tail], axis=0)
+    return Profile(points, np.asarray(share), low, high)
+
+
+def normalised_episodes(one: Sample, random: Sample, reference: Sample) -> Floats:
+    """(runs, episodes) each episode's own ratio, where random scores 0 and the reference 1."""
+    _check_paired([one, random, reference])
+    return np.asarray((one.per_episode - random.value) / (reference.value - random.value))
+
+
+class Scored(NamedTuple):
+    """One policy on one task, with the two that its score is normalised by."""
+
+    one: Sample
+    random: Sample
+    reference: Sample
+
+
+def aggregate_iqm(
+    entries: Sequence[Scored], *, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """Interquartile mean of the normalised scores of all runs of all tasks.
+
+    The bootstrap is stratified: runs and episodes are resampled within each task [standard: Agarwal
+    et al. 2021, sec. 4.1]. Every task weighs the same, however many runs it has.
+
+    Raises:
+        ResultError: no tasks.
+    """
+    if not entries:
+        raise ResultError("entries=[]: allowed: at least one task")
+    most = math.lcm(*(len(e.one.numerator) for e in entries))
+    values = np.concatenate(
+        [np.repeat(_normalised_runs(e), most // len(e.one.numerator)) for e in entries]
+    )
+    replicates = []
+    for place, task in enumerate(entries):
+        runs, episodes = task.one.numerator.shape
+        weights = _counts(f"episodes {place}", episodes, resamples)
+        drawn = _rng(f"runs of {place}").integers(runs, size=(resamples, runs))
+        scores = _normalised_runs(task, weights)
+        picked = np.take_along_axis(scores, drawn, axis=1)
+        replicates.append(np.repeat(picked, most // runs, axis=1))
+    table = np.concatenate(replicates, axis=1)
+    return _percentiles(iqm(values), np.asarray(scipy_stats.trim_mean(table, 0.25, axis=1)), level)
+
+
+def _normalised_runs(task: Scored, weights: Floats | None = None) -> Floats:
+    """(runs,) normalised score of each run, or (resamples, runs) on resampled episodes."""
+    count = task.one.numerator.shape[1]
+    by = np.ones((1, count)) if weights is None else weights
+    own = (by @ task.one.numerator.T) / (by @ task.one.denominator.T)
+    random, reference = (
+        (by @ s.numerator.sum(0)) / (by @ s.denominator.sum(0))
+        for s in (task.random, task.reference)
+    )
+    scores = (own - random[:, None]) / (reference - random)[:, None]
+    return np.asarray(scores[0] if weights is None else scores)
+
+
 def paired(
     samples: list[Sample],
     statistic: Callable[[list[Floats]], Floats],
@@ -177,14 +312,18 @@ def _paired(
     resamples: int,
     level: float,
 ) -> Interval:
-    counts = {s.numerator.shape[1] for s in samples}
-    if len(counts) != 1:
-        raise ResultError(f"paired scores over {sorted(counts)} episodes: allowed: the same")
+    _check_paired(samples)
     weights = _episode_counts(samples[0], resamples)
     value = statistic([np.asarray([s.value]) for s in samples])
     with np.errstate(divide="ignore", invalid="ignore"):
         replicates = statistic([_replicates(s, weights, i) for i, s in enumerate(samples)])
     return _percentiles(float(value[0]), replicates, level)
+
+
+def _check_paired(samples: Sequence[Sample]) -> None:
+    counts = {s.numerator.shape[1] for s in samples}
+    if len(counts) != 1:
+        raise ResultError(f"paired scores over {sorted(counts)} episodes: allowed: the same")
 
 
 def _episode_counts(one: Sample, resamples: int) -> Floats:
@@ -194,7 +333,7 @@ def _episode_counts(one: Sample, resamples: int) -> Floats:
     the resampling of the episodes.
     """
     episodes = one.numerator.shape[1]
-    return _counts(_rng("episodes"), episodes, resamples)
+    return _counts("episodes", episodes, resamples)
 
 
 def _replicates(one: Sample, weights: Floats, place: int = 0) -> Floats:
@@ -204,15 +343,20 @@ def _replicates(one: Sample, weights: Floats, place: int = 0) -> Floats:
     independent, so each place resamples its runs by a stream of its own.
     """
     runs = one.numerator.shape[0]
-    drawn = _counts(_rng(f"runs {place}"), runs, len(weights))
+    drawn = _counts(f"runs {place}", runs, len(weights))
     top = np.einsum("rs,se,re->r", drawn, one.numerator, weights, optimize=True)
     bottom = np.einsum("rs,se,re->r", drawn, one.denominator, weights, optimize=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(top / bottom)
 
 
-def _counts(rng: np.random.Generator, items: int, resamples: int) -> Floats:
-    return rng.multinomial(items, np.full(items, 1.0 / items), size=resamples).astype(np.float64)
+@lru_cache(maxsize=64)
+def _counts(stream: str, items: int, resamples: int) -> Floats:
+    """(resamples, items) how often each is drawn; kept, since a board asks for the same again."""
+    drawn = _rng(stream).multinomial(items, np.full(items, 1.0 / items), size=resamples)
+    counts = drawn.astype(np.float64)
+    counts.flags.writeable = False
+    return counts
 
 
 def _rng(stream: str) -> np.random.Generator:

@@ -36,17 +36,18 @@ class PolicyCard(_Model):
 
     Attributes:
         name: as on the command line.
-        source: ``baseline``, ``zoo`` (trained weights that ship), ``file`` (somebody's own).
+        source: ``baseline``, ``zoo`` (trained weights that ship), ``file`` (somebody's own),
+            ``submission`` (somebody's own, checked and played apart).
         kind: of a baseline: random, heuristic, reference, ablation, bound, exact; ``learned`` else.
         sees: observation, model or oracle.
         description: one sentence.
-        origin: for ``file``, the path as it was typed.
+        origin: for ``file`` and ``submission``, the path as it was typed.
         env_id: the environment it acted in, where not the task's own.
         env_kwargs: the parameters it acted with beyond the task's.
     """
 
     name: str
-    source: Literal["baseline", "zoo", "file"]
+    source: Literal["baseline", "zoo", "file", "submission"]
     kind: Literal["random", "heuristic", "reference", "ablation", "bound", "exact", "learned"]
     sees: Literal["observation", "model", "oracle"]
     description: str
@@ -74,6 +75,22 @@ class Timing(_Model):
     slot_mean_s: float = Field(ge=0.0)
 
 
+class Latency(_Model):
+    """Wall time of single decisions on one machine, beside which `Timing` is that of a whole play.
+
+    Attributes:
+        rows: observations decided at once.
+        median_s: median time of one ``predict`` for all of them.
+        p99_s: 99th percentile of it.
+        calls: how many were timed.
+    """
+
+    rows: int = Field(ge=1)
+    median_s: float = Field(ge=0.0)
+    p99_s: float = Field(ge=0.0)
+    calls: int = Field(ge=1)
+
+
 class Run(_Model):
     """The episodes of one policy with one set of weights, in the order of the task's seeds.
 
@@ -86,6 +103,7 @@ class Run(_Model):
         length: steps of each episode.
         sums: sum of each level-0 metric over each episode.
         timing: how long it took here.
+        latency: how long single decisions take, at some sizes of the batch, where it was measured.
     """
 
     training_seed: int | None = None
@@ -96,6 +114,7 @@ class Run(_Model):
     length: list[int]
     sums: dict[str, list[float]]
     timing: Timing
+    latency: list[Latency] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _equally_long(self) -> Self:
@@ -210,7 +229,19 @@ def slug(name: str) -> str:
 
 def dumps(result: Result) -> str:
     """Canonical JSON: sorted keys, one value a line but for long lists, floats that round-trip."""
-    return _canonical(result.model_dump(mode="json"), "") + "\n"
+    content = result.model_dump(mode="json")
+    _leave_out(content["task"], "is_bandit", None)
+    for score in content["task"]["scores"]:
+        _leave_out(score, "budget", None)
+    for run in content["runs"]:
+        _leave_out(run, "latency", [])
+    return _canonical(content, "") + "\n"
+
+
+def _leave_out(content: dict[str, Any], name: str, unsaid: object) -> None:
+    """Drop a field that says nothing: first rows, older than it, stay as they are to the byte."""
+    if content[name] == unsaid:
+        del content[name]
 
 
 def _canonical(value: Any, indent: str) -> str:
@@ -255,19 +286,29 @@ def load(path: Path | str) -> Result:
     """
     file = Path(path)
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
+        return loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ResultError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ResultError(f"{file}: not a text file") from None
-    except json.JSONDecodeError as error:
-        raise ResultError(f"{file}: not JSON: {error.msg} in line {error.lineno}") from None
     except ResultError as error:
         raise ResultError(f"{file}: {error}") from None
+
+
+def loads(text: str) -> Result:
+    """The row in a text.
+
+    Raises:
+        ResultError: it is not JSON, or a field is missing, unknown or wrong.
+    """
+    try:
+        raw = json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise ResultError(f"not JSON: {error.msg} in line {error.lineno}") from None
     try:
         return Result.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise ResultError(f"{file}: {first_fault(error)}") from None
+        raise ResultError(first_fault(error)) from None
 
 
 def first_fault(error: ValidationError) -> str:

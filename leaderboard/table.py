@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -16,6 +17,8 @@ from sixgym.leaderboard.store import Result
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
+
+    from sixgym.leaderboard.verify import Check
 
 
 class Display(AbstractContextManager["Display"]):
@@ -90,6 +93,41 @@ class Display(AbstractContextManager["Display"]):
             self._console.print(board_table(board))
             self._console.print(f"{footnote(board)} {ABBREVIATIONS}", style="dim")
 
+    def checks(self, checks: Sequence[Check]) -> None:
+        """Print what came of rows that were played again, and name those that are wrong."""
+        self._stop()
+        self._console.print(check_table(checks))
+        failed = [check for check in checks if not check.passed]
+        for check in failed:
+            self._console.print(f"{check.path}: {check.status}: {check.message}", soft_wrap=True)
+        counts = Counter(check.status for check in checks)
+        told = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        self._console.print(f"{len(checks)} rows: {told}")
+
+
+def check_table(checks: Sequence[Check]) -> Table:
+    """Rows that were played again, and how far they are from what is stored."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title="rows played again", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("row", "verdict"):
+        table.add_column(name, overflow="fold")
+    for name in ("episodes", "largest difference", "of a score", "episodes beyond"):
+        table.add_column(name, justify="right")
+    for check in checks:
+        table.add_row(
+            "/".join(check.path.parts[-3:]),
+            check.status,
+            str(check.episodes or "-"),
+            number(check.largest, 2),
+            number(check.score, 2),
+            "-" if math.isnan(check.changed) else f"{check.changed:.1%}",
+        )
+    return table
+
 
 def board_table(board: Board) -> Table:
     """One board as a rich table of at most 80 columns: headline, unitless costs, times.
@@ -130,9 +168,10 @@ def costs(board: Board) -> list[ScoreSpec]:
 def _cells(board: Board, row: BoardRow, factor: float) -> list[str]:
     score = Interval(*(v / factor for v in row.score))
     seeds = f" x{len(row.training_seeds)}" if row.training_seeds else ""
+    over = " over" if row.over_budget else ""
     sees = {"observation": "obs"}.get(row.policy.sees, row.policy.sees)
     return [
-        row.policy.name + seeds,
+        row.policy.name + seeds + over,
         sees,
         f"{score.value:.4g}",
         f"{score.low:.4g}–{score.high:.4g}",
@@ -165,14 +204,25 @@ def footnote(board: Board) -> str:
     where = f"row seeds {task.first_seed} to {last}, {task.horizon or 'no limit of'} steps each"
     return (
         f"{board.headline.name} is a ratio of sums over all episodes; intervals: paired bootstrap "
-        f"over common episodes ({where}). Normalised: 0 = {task.random}, 1 = {task.reference}. "
+        f"over common episodes ({where}). {_budgets(board)}"
+        f"Normalised: 0 = {task.random}, 1 = {task.reference}. "
         "Times are per row of a batch: decide is the policy, step the environment (where a solver "
         "in the step sits)."
     )
 
 
+def _budgets(board: Board) -> str:
+    """What is said of the constraints of a task."""
+    budgets = [
+        f"{score.name} at {'least' if score.higher_is_better else 'most'} {score.budget:g}"
+        for score in board.task.scores
+        if score.budget is not None
+    ]
+    return f"Budget: {', '.join(budgets)}. " if budgets else ""
+
+
 ABBREVIATIONS = (
     "norm.: normalised; obs: sees the observation only; model: the present state of the model too; "
-    "x3: three training seeds."
+    "x3: three training seeds; over: breaks a budget, and ranks below all that keep it."
 )
 """What the narrow table shortens."""

@@ -47,6 +47,10 @@ class ResultError(SixgymError):
     """A stored result is malformed or does not belong to the task it names."""
 
 
+class SubmissionError(SixgymError):
+    """A submission to the leaderboard is not data that can be judged; see its checks."""
+
+
 class EndpointError(SixgymError):
     """A language model's server cannot be reached, refuses, or answers with what is no answer.
 
@@ -62,6 +66,10 @@ class EndpointError(SixgymError):
 
 class ConformanceError(SixgymError):
     """An environment breaks a promise that all environments make; see the conformance kit."""
+
+
+class PluginWarning(UserWarning):
+    """An installed package that brings systems could not be imported, and was left out."""
 
 
 class ActionTypeError(ActionError, TypeError):

@@ -285,7 +285,7 @@ def _play(
     tally = _Tally(env.rows.metric_names, record, rows, own_ops)
     decisions: list[float] = []
     steps: list[float] = []
-    actor = _Actor(env, policy, deterministic)
+    actor = Actor(env, policy, deterministic)
     observation, _ = env.reset(seed=[int(s) for s in padded])
     start = np.ones(rows, dtype=bool)
     while active[:used].any():
@@ -330,7 +330,7 @@ def policy_name(policy: object) -> str:
     return str(getattr(policy, "name", type(policy).__name__))
 
 
-class _Actor:
+class Actor:
     """One policy in one rollout: its memory, its masks, and the check of what it returns."""
 
     def __init__(self, env: SixgymVectorEnv, policy: Policy, deterministic: bool) -> None:
@@ -339,6 +339,7 @@ class _Actor:
         self._takes_masks = "action_masks" in inspect.signature(policy.predict).parameters
 
     def act(self, observation: Any, start: NDArray[np.bool_]) -> Any:
+        """The actions of all rows; ``start`` marks those whose episode begins here."""
         kwargs: dict[str, Any] = {}
         if self._takes_masks:
             masks = self._env.rows.action_mask()

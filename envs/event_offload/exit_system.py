@@ -151,7 +151,7 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
         Score("recall", "1", "tp", "tails_due"),
         Score("offload_share", "1", "n_off", "events", higher_is_better=False),
         Score("energy_per_event_j", "J", "energy_j", "events", higher_is_better=False),
-        Score("cost", "1", "cost", higher_is_better=False),
+        Score("cost", "1", "cost", higher_is_better=False, budget=1.0),
         Score("mac_per_event", "1", "mac", "events", higher_is_better=False),
         Score("invalid_share", "1", "invalid", "steps", higher_is_better=False),
     )

@@ -82,7 +82,7 @@ SCORES: tuple[Score, ...] = (
         "f1_weight",
         description="F1 end to end: a wrong sub-class is one false alarm and one miss.",
     ),
-    Score("cost", "1", "cost", "steps", False, "Mean energy over the budget; limit 1."),
+    Score("cost", "1", "cost", "steps", False, "Mean energy over the budget; limit 1.", COST_LIMIT),
     Score("offloads_per_slot", "1", "n_off", "steps", False, "M times P_off."),
     Score("false_alarms_per_slot", "1", "fp", "steps", False),
     Score("dropped_per_slot", "1", "dropped", "steps", False),

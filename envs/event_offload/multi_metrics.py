@@ -57,6 +57,6 @@ SCORES: tuple[Score, ...] = (
     Score("f_acc", "1", "tp_correct", "tails_due", description="Tails found and named right."),
     Score("offloads_per_slot", "1", "n_off", "steps", False),
     Score("dropped_per_slot", "1", "dropped", "steps", False),
-    Score("cost", "1", "cost", "steps", False, "Mean energy over the budget; limit 1."),
+    Score("cost", "1", "cost", "steps", False, "Mean energy over the budget; limit 1.", 1.0),
     Score("over_budget_share", "1", "over_budget", "steps", False),
 )

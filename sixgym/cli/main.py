@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 import sixgym
-from sixgym.cli import catalogue, judging, learning, render, toolcall
-from sixgym.envs.core.errors import SixgymError, UnknownIdError
+from sixgym.cli import (
+    board,
+    catalogue,
+    checking,
+    dataset,
+    judging,
+    learning,
+    render,
+    scaffold,
+    toolcall,
+)
+from sixgym.envs.core.errors import PluginWarning, SixgymError, UnknownIdError
 
 app = typer.Typer(
     name="sixgym",
@@ -75,8 +86,11 @@ app.command("loop")(toolcall.loop)
 app.command("evaluate")(judging.evaluate)
 app.command("benchmark")(judging.benchmark)
 app.command("claims")(judging.claims)
-app.add_typer(judging.leaderboard, name="leaderboard")
+app.add_typer(board.leaderboard, name="leaderboard")
 app.command("render")(render.render)
+app.command("check")(checking.check)
+app.command("new")(scaffold.new)
+app.command("dataset")(dataset.dataset)
 
 
 def main() -> None:
@@ -85,6 +99,7 @@ def main() -> None:
     What a user did wrong (`SixgymError`) or has not installed is one line on stderr and exit code
     2; anything else is a fault of ours and keeps its traceback.
     """
+    warnings.formatwarning = _format_warning
     try:
         app()
     except SixgymError as error:
@@ -104,11 +119,14 @@ _EXTRA_OF = {
     "httpx": "train",
     "sklearn": "train",
     "wandb": "wandb",
+    "minari": "minari",
+    "h5py": "minari",
     "pygame": "render",
     "imageio": "render",
     "imageio_ffmpeg": "render",
     "scipy": "leaderboard",
     "jinja2": "leaderboard",
+    "onnxruntime": "leaderboard",
     "matplotlib": "leaderboard",
 }
 """The extra that brings a top-level module."""
@@ -118,6 +136,19 @@ def _missing_extra(module: str) -> str | None:
     top = module.partition(".")[0]
     extra = _EXTRA_OF.get(top)
     return extra and f"{top} is not installed: pip install 'sixgym[{extra}]'"
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A package that is left out is one line; where in our code that was found helps nobody."""
+    if issubclass(category, PluginWarning):
+        return f"warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _fail(message: str) -> None:

@@ -12,12 +12,17 @@ from sixgym.envs.core.errors import ResultError
 from sixgym.leaderboard.stats import (
     Interval,
     Sample,
+    Scored,
+    aggregate_iqm,
+    improvement,
     iqm,
     iqm_interval,
+    normalised_episodes,
     normalised_score,
     paired,
     paired_difference,
     paired_ratio,
+    profile,
     ratio_interval,
     sample,
 )
@@ -152,3 +157,82 @@ def test_bad_terms_are_refused(top: list[float], bottom: list[float] | None, wha
 def test_scores_over_different_episodes_cannot_be_paired() -> None:
     with pytest.raises(ResultError, match="allowed: the same"):
         paired_ratio(noisy(1), noisy(1, episodes=32))
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    """Runs (1, 5) and (3, 3) against (2, 3), episode by episode: 1 < 2 and 3 > 2 in the first,
+    5 > 3 and 3 = 3 in the second: (0 + 1 + 1 + 0.5) / 4."""
+    one, other = sample([[1.0, 5.0], [3.0, 3.0]]), sample([2.0, 3.0])
+    assert improvement(one, other).value == 0.625
+    assert improvement(other, one).value == 0.375
+    assert improvement(one, other, higher_is_better=False).value == 0.375
+    same = improvement(other, other)
+    assert same == Interval(0.5, 0.5, 0.5)
+
+
+def test_probability_of_improvement_agrees_with_scipy() -> None:
+    """Unpaired, it is the Mann-Whitney statistic over n m: many runs of one episode."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.5, 1.0, (30, 1)), rng.normal(0.0, 1.0, (20, 1))
+    theirs = scipy_stats.mannwhitneyu(x.ravel(), y.ravel()).statistic / 600.0
+    found = improvement(sample(x), sample(y))
+    assert found.value == pytest.approx(theirs)
+    assert found.low < theirs < found.high
+
+
+def test_episodes_without_a_value_do_not_count_for_improvement() -> None:
+    one = Sample(np.array([[2.0, 1.0, 9.0]]), np.array([[1.0, 1.0, 0.0]]))
+    assert improvement(one, sample([1.0, 2.0, 3.0])).value == 0.5
+    nothing = Sample(np.array([[1.0]]), np.array([[0.0]]))
+    assert np.isnan(improvement(nothing, sample([1.0])).value)
+
+
+def test_performance_profile_by_hand() -> None:
+    """Scores 0, 1, 2 and one that is missing: 2 of 3 above 0.5, 1 of 3 above 1, none above 2."""
+    found = profile(np.array([[0.0, 1.0, 2.0, np.nan]]), [-1.0, 0.5, 1.0, 2.0])
+    assert found.share.tolist() == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    assert (found.low <= found.share).all()
+    assert (found.share <= found.high).all()
+    assert (found.low[0], found.high[0]) == (1.0, 1.0)
+    assert (found.low[3], found.high[3]) == (0.0, 0.0)
+
+
+def test_normalised_episodes_by_hand() -> None:
+    """Random scores 2 and the reference 6 over all: an episode of 4 is half way."""
+    random, reference = sample([1.0, 3.0]), sample([6.0, 6.0])
+    values = normalised_episodes(sample([4.0, 10.0]), random, reference)
+    assert values.tolist() == [[0.5, 2.0]]
+
+
+def test_iqm_over_tasks_weighs_them_alike() -> None:
+    """Tasks whose policy scores 0.2, 0.4, 0.6, 0.8: the middle half is 0.4 and 0.6. One of them has
+    four runs: it still counts as one."""
+    random, reference = sample([0.0, 0.0, 0.0]), sample([10.0, 10.0, 10.0])
+    tasks = [Scored(sample([v] * 3), random, reference) for v in (2.0, 4.0, 6.0, 8.0)]
+    found = aggregate_iqm(tasks)
+    assert found.value == pytest.approx(0.5)
+    assert found.low == pytest.approx(0.5)
+    many = tasks[3]._replace(one=sample([[8.0] * 3] * 4))
+    assert aggregate_iqm([*tasks[:3], many]).value == pytest.approx(0.5)
+    with pytest.raises(ResultError, match="at least one task"):
+        aggregate_iqm([])
+
+
+def test_iqm_over_tasks_is_stratified() -> None:
+    """Two tasks with five runs each; rliable's stratified bootstrap resamples within each. The
+    middle half of 10 values, drawn within the tasks, lies between the outer runs of both."""
+    random, reference = sample(np.zeros(40)), sample(np.ones(40))
+    runs = np.linspace(0.0, 1.0, 5)[:, None] * np.ones((1, 40))
+    found = aggregate_iqm([Scored(sample(runs), random, reference)] * 2, resamples=4000)
+    assert found.value == pytest.approx(0.5)
+    values = np.repeat(np.linspace(0.0, 1.0, 5)[:, None], 2, axis=1)
+    rng = np.random.default_rng(1)
+    theirs = [
+        scipy_stats.trim_mean(
+            np.stack([values[rng.integers(5, size=5), m] for m in range(2)]), 0.25, axis=None
+        )
+        for _ in range(4000)
+    ]
+    low, high = np.percentile(theirs, [2.5, 97.5])
+    assert found.low == pytest.approx(low, abs=0.03)
+    assert found.high == pytest.approx(high, abs=0.03)

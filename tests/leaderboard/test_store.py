@@ -17,6 +17,7 @@ from sixgym.envs.core.worlds import row_seed
 from sixgym.leaderboard.board import make_board, make_boards
 from sixgym.leaderboard.protocol import EPISODES, ScoreSpec, Task
 from sixgym.leaderboard.store import (
+    Latency,
     PolicyCard,
     Result,
     dumps,
@@ -239,6 +240,82 @@ def test_a_board_ranks_and_normalises() -> None:
     assert two.training_seeds == [4, 5]
     assert two.decision_s == 2e-3 / 4
     assert two.others == {"lost": 0.0}
+
+
+def test_a_board_compares_with_the_best_baseline_that_does_not_foresee() -> None:
+    """A bound scores 3 and the reference 2: the differences are to the reference."""
+    bound = result("bound", 3.0)
+    bound = bound.model_copy(update={"policy": bound.policy.model_copy(update={"kind": "bound"})})
+    board = make_board([result("random", 1.0), result("best", 2.0), bound])
+    assert board.best_baseline == "best"
+    above, best, rand = board.rows
+    assert above.policy.name == "bound"
+    assert best.to_best == (0.0, 0.0, 0.0)
+    assert best.improvement == (0.5, 0.5, 0.5)
+    assert above.to_best is not None
+    assert above.to_best.value == pytest.approx(best.score.value / 2.0)
+    assert above.improvement == (1.0, 1.0, 1.0)
+    assert rand.improvement == (0.0, 0.0, 0.0)
+
+
+def limited(row: Result, budget: float) -> Result:
+    """A row of a task that allows so much of ``bit`` per joule."""
+    cost = ScoreSpec(
+        name="cost",
+        unit="1",
+        numerator="bit",
+        denominator="joule",
+        higher_is_better=False,
+        budget=budget,
+    )
+    task = row.task.model_copy(update={"scores": [*row.task.scores, cost]})
+    return row.model_copy(update={"task": task})
+
+
+def test_a_policy_over_budget_ranks_below_all_that_keep_it() -> None:
+    rows = [limited(result(n, s), 2.2) for n, s in (("random", 1.0), ("best", 3.0), ("two", 2.0))]
+    board = make_board(rows)
+    assert [row.policy.name for row in board.rows] == ["two", "random", "best"]
+    assert [row.over_budget for row in board.rows] == [[], [], ["cost"]]
+    assert board.best_baseline == "two"
+
+
+def test_a_budget_that_is_kept_on_average_is_not_broken_by_luck() -> None:
+    row = limited(result("one", 1.0), 1.0)
+    value = row.sample(row.task.score("cost")).value
+    assert make_board([limited(result("one", 1.0), value)]).rows[0].over_budget == []
+    assert make_board([limited(result("one", 1.0), value * 0.5)]).rows[0].over_budget == ["cost"]
+
+
+def test_what_came_later_leaves_older_rows_as_they_are(tmp_path: Path) -> None:
+    """Budgets, bandits and latencies: a row without them reads and writes to the same bytes, and
+    stands on one board with rows that have them."""
+    old = result("old")
+    assert not {"budget", "is_bandit", "latency"} & set(dumps(old).replace('"', " ").split())
+    scores = [old.task.scores[0], old.task.scores[1].model_copy(update={"budget": 5.0})]
+    task = old.task.model_copy(update={"scores": scores, "is_bandit": False})
+    run = old.runs[0].model_copy(
+        update={"latency": [Latency(rows=1, median_s=1e-3, p99_s=2e-3, calls=9)]}
+    )
+    new = result("new").model_copy(update={"task": task, "runs": [run]})
+    assert load(save(new, tmp_path)) == new
+    assert old.task.agrees(task)
+    assert task.agrees(old.task)
+    board = make_board([old, new])
+    assert board.task == task
+    assert {row.policy.name: row.latency for row in board.rows}["new"] == run.latency
+    other = task.model_copy(update={"is_bandit": True})
+    assert not task.agrees(other)
+
+
+def test_the_rows_that_ship_keep_their_names_and_bytes() -> None:
+    import sixgym.leaderboard
+
+    folder = Path(next(iter(sixgym.leaderboard.__path__)), "results")
+    rows = load_all(folder)  # refuses a row that does not lie where its content says
+    assert len(rows) > 100
+    for row in rows[::10]:
+        assert dumps(row) == (folder / row.file_name).read_text()
 
 
 def test_a_board_without_reference_still_ranks() -> None:

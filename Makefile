@@ -54,7 +54,7 @@ bench: $(DEV)
 # The numbers that the pages and the package carry, all measured anew (an hour on two cores).
 measure: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --out docs/measured/speed.json
-	$(BIN)/sixgym benchmark --results leaderboard/results
+	$(BIN)/sixgym benchmark --results leaderboard/results --probe
 	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
 	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
 	$(BIN)/sixgym claims sixgym/LlmMac-v0 --out docs/measured/LlmMac-v0

@@ -83,6 +83,20 @@ def test_evaluate_refuses_an_unknown_policy_and_lists_the_known(tmp_path: Path) 
     assert "round_robin" in line
 
 
+def test_evaluate_against_another_policy_tells_the_paired_difference(tmp_path: Path) -> None:
+    command = ("evaluate", SELECT, "--policy", "round_robin", "--episodes", "4")
+    text = output(*command, "--against", "random", cwd=tmp_path)
+    assert " of round_robin less random: " in text
+    told = json.loads(output(*command, "--against", "random", "--json", cwd=tmp_path))
+    other = json.loads(output("evaluate", SELECT, "--episodes", "4", "--json", cwd=tmp_path))
+    (name,) = list(told["scores"])[:1]
+    gap = told["less"]["random"]
+    expected = told["scores"][name]["value"] - other["scores"][name]["value"]
+    assert gap["value"] == pytest.approx(expected)
+    assert gap["low"] <= gap["value"] <= gap["high"]
+    assert "each policy once" in refusal(*command, "--against", "round_robin", cwd=tmp_path)
+
+
 def test_evaluate_refuses_a_parameter_out_of_range(tmp_path: Path) -> None:
     line = refusal("evaluate", SELECT, "--set", "num_users=0", "--json", cwd=tmp_path)
     for word in ("num_users=0", ">= 1", "<= 16"):
@@ -101,7 +115,7 @@ def test_benchmark_then_leaderboard_writes_rows_and_a_page(tmp_path: Path) -> No
     assert "round_robin" in text
     assert len(list(tmp_path.rglob("*.json"))) == 3
     page = Path(output("leaderboard", "build", cwd=tmp_path).strip().splitlines()[-1])
-    html = (tmp_path / page).read_text()
+    html = "".join(p.read_text() for p in (tmp_path / page).parent.glob("*.html"))
     assert "round_robin" in html
 
 

@@ -30,17 +30,27 @@ class Skipped(Exception):  # noqa: N818  (not an error)
     """A check does not apply; the message says why."""
 
 
+class Advised(Exception):  # noqa: N818  (not an error)
+    """A check passes, but there is something that a user will trip over; the message says what."""
+
+
 class Check(NamedTuple):
     """One promise that every environment keeps."""
 
     name: str
     title: str
-    run: Callable[[Subject], None]
-    """Raises `ConformanceError` (or what it met) if it fails, `Skipped` if it does not apply."""
+    run: Callable[[Any], str | None]
+    """Called with what is checked (a `Subject` or a `Guest`); returns None or what it measured.
+
+    Raises `ConformanceError` (or what it met) if it fails, `Skipped` if it does not apply,
+    `Advised` if it passes with a warning."""
     is_slow: bool = False
 
+    def __str__(self) -> str:
+        return self.name
 
-def check(run: Callable[[Subject], None], *, is_slow: bool = False) -> Check:
+
+def check(run: Callable[[Any], str | None], *, is_slow: bool = False) -> Check:
     """A check named and titled by its function and the first line of its docstring."""
     title = (run.__doc__ or run.__name__).splitlines()[0].rstrip(".")
     return Check(run.__name__, title, run, is_slow)

@@ -1,0 +1,147 @@
+"""Environments by others go through the checks; each fault of a broken one is found and named."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import guests
+from pettingzoo.env_registry import registration
+
+from sixgym.envs.core.conformance import Verdict, check_target, checks_for
+from sixgym.envs.core.conformance.guest import target
+from sixgym.envs.core.errors import ConformanceError, OptionsError, UnknownIdError
+
+GAMES = ("Pair", "NewSpaces", "DeafPair")
+
+
+with contextlib.suppress(ImportError):
+    import mo_gymnasium  # noqa: F401  (registers once a process: before a registry is restored)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry() -> Iterator[None]:
+    before, games = dict(gym.registry), dict(registration.parallel_registry)
+    for name in vars(guests):
+        kind = getattr(guests, name)
+        if isinstance(kind, type) and issubclass(kind, guests.Walk):
+            gym.register(f"guest/{name}-v0", f"guests:{name}", max_episode_steps=30)
+    for name in GAMES:
+        registration.register("parallel", f"guest/{name}-v0", f"guests:{name}")
+    yield
+    gym.registry.clear()
+    gym.registry.update(before)
+    registration.parallel_registry.clear()
+    registration.parallel_registry.update(games)
+
+
+def verdict(name: str, check: str) -> Verdict:
+    (found,) = check_target(f"guest/{name}-v0", only=[check])
+    return found
+
+
+@pytest.mark.parametrize("name", ["Walk", "Pair"])
+def test_a_sound_guest_passes_everything(name: str) -> None:
+    verdicts = check_target(f"guest/{name}-v0")
+    assert {v.check.name: v.message for v in verdicts if v.status in ("fail", "warn")} == {}
+    assert sum(v.status == "pass" for v in verdicts) >= 14
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "words"),
+    [
+        ("Deaf", "gymnasium_check_env", "non-deterministic"),
+        ("Deaf", "seed_starts_over", "the seed does not decide the episode"),
+        ("Deaf", "another_seed_is_another_episode", "the seed is ignored"),
+        ("GlobalDice", "same_seed_same_trajectory", "reset differs"),
+        ("GlobalDice", "global_generators_untouched", "numpy.random"),
+        ("Reseeder", "global_generators_untouched", "of random was used or seeded"),
+        ("Outside", "observations_in_their_space", "allowed: -9.0 to 9.0"),
+        ("Wide", "observations_in_their_space", "float64 of shape (2,); allowed: float32"),
+        ("Breaks", "corners_stay_finite", "not finite"),
+        ("OneBuffer", "nothing_is_written_again", "observation of call 0"),
+        ("OneBuffer", "gymnasium_check_env", ""),
+        ("Integers", "ends_by_the_rules", "flags of type int; allowed: bool"),
+        ("Shared", "rows_are_environments", "rows share something"),
+        ("Unmade", "can_be_made", "OSError: no such trace"),
+        ("NewSpaces", "pettingzoo_spaces", "another object in every call"),
+        ("DeafPair", "seed_starts_over", "the seed does not decide the episode"),
+        ("DeafPair", "another_seed_is_another_episode", "the seed is ignored"),
+    ],
+)
+def test_each_fault_is_found_and_named(name: str, check: str, words: str) -> None:
+    found = verdict(name, check)
+    assert found.status == "fail", f"{check} let {name} pass"
+    assert words in found.message
+
+
+def test_what_breaks_no_rule_but_will_trip_somebody_is_a_warning() -> None:
+    limit = verdict("Limited", "ends_by_the_rules")
+    assert limit.status == "warn"
+    assert "terminated after exactly 9 steps" in limit.message
+    stuck = verdict("Stuck", "copies_continue")
+    assert stuck.status == "warn"
+    assert "no pickled copy" in stuck.message
+
+
+def test_a_deterministic_environment_is_not_blamed_for_its_seed() -> None:
+    found = verdict("Fixed", "another_seed_is_another_episode")
+    assert found.passed is None
+    assert "nothing random" in found.message
+
+
+def test_where_nothing_can_be_made_the_rest_is_skipped() -> None:
+    first, *rest = check_target("guest/Unmade-v0")
+    assert first.status == "fail"
+    assert {v.message for v in rest} == {"it cannot be made"}
+
+
+def test_the_fast_checks_start_no_process() -> None:
+    fast, all = (
+        {c.name for c in checks_for(target("guest/Walk-v0"), slow=slow)} for slow in (False, True)
+    )
+    assert all - fast == {"gymnasiums_async"}
+
+
+def test_mo_gymnasium_goes_through_and_its_time_limit_is_told() -> None:
+    """FishWood sets both flags after 200 steps; its reward is a vector, its draws are seeded."""
+    pytest.importorskip("mo_gymnasium")
+    found = {v.check.name: v for v in check_target("mo_gymnasium:fishwood-v0")}
+    assert [v.message for v in found.values() if v.status == "fail"] == []
+    assert found["another_seed_is_another_episode"].status == "pass"
+    assert "exactly 200 steps" in found["ends_by_the_rules"].message
+    assert found["rows_are_environments"].passed is None
+    treasure = {v.check.name: v for v in check_target("mo_gymnasium:deep-sea-treasure-v0")}
+    assert [v.message for v in treasure.values() if v.status == "fail"] == []
+    assert treasure["another_seed_is_another_episode"].passed is None
+
+
+def test_a_function_of_a_module_is_a_target_too() -> None:
+    assert target("guests:Walk").kind == "a Gymnasium environment"
+    assert target("guests:Pair").kind == "a PettingZoo ParallelEnv"
+    turns = target("pettingzoo.classic.rps_v2:env")
+    assert turns.kind == "a PettingZoo AECEnv"
+    verdicts = check_target("pettingzoo.classic.rps_v2:env", only=["ends_by_the_rules"])
+    assert verdicts[0].message == "6 episodes of 32 steps: 6 truncated"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("guest/Wolk-v0", UnknownIdError, "did you mean guest/Walk-v0"),
+        ("nobody:X-v0", UnknownIdError, "no module nobody"),
+        ("guests:Nothing", UnknownIdError, "no such function"),
+        ("guests:Unmade", ConformanceError, "no such trace"),
+        ("collections:OrderedDict", OptionsError, "makes a OrderedDict"),
+    ],
+)
+def test_a_target_that_is_none_is_told(text: str, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        target(text)

@@ -14,5 +14,6 @@
 `exact`          all assignments; bottleneck and sum assignment of one agent a region
 `bounds`         what no assignment and no split can beat
 `two_layer`      both layers together
+`round`          the table of `sixgym/TwinRound-v0`
 =============== ===================================================================================
 """

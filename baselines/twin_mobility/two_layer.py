@@ -64,7 +64,8 @@ class Solution(NamedTuple):
     is_feasible: Tensor
     """(S,) bool."""
     trace: Tensor
-    """(S, P) best gamma after each pass; what was reached last where a row had stopped."""
+    """(S, passes + 1) best gamma after each pass, and at the end; what was reached last where a row
+    had stopped."""
     passes: Tensor
     """(S,) int64, passes run."""
     moves: Tensor

@@ -15,6 +15,7 @@ fading     Rayleigh and Rician fading, Gauss-Markov steps, array geometry and st
 ris        cascaded channels of a reconfigurable surface, phase quantisation, alignment bounds
 access     uplink NOMA with successive decoding, least transmit power, OFDMA and TDMA
 compute    processor cycles, time and energy, batch service, semantic workload and similarity
+mobility   motion power of wheels and of rotary wings, energy a metre, best speeds
 queueing   data buffers, deadline buckets and task buffers with exact conservation
 solvers    bisection, golden section, Lambert W, water-filling, projections, permutations
 ========== =====================================================================================

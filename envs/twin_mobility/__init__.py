@@ -37,14 +37,9 @@ options         the option ``instance`` of a reset
 metrics         what is reported, and the scores
 sync            `sixgym/TwinSync-v0`
 scene           the picture
-round_params    the parameters of `sixgym/TwinRound-v0`
-round_state     the typed state of a batch of its rows
-round_step      a round: five stages in closed form, what they do to the twins
-round_integral  the time integral of the largest deviation
-round_report    reward and account of a round
-round_metrics   what is reported, and the scores
 round           `sixgym/TwinRound-v0`
-round_scene     its picture
+round_*         its parameters, state, observation, physics of a round, time integral of the
+                largest deviation, report, metrics and picture
 aggregation     `sixgym/AgentAggregation-v0`
 aggregation_*   its parameters, areas, moves, pairing, physics of a round, state, observation,
                 metrics, reset option and picture

@@ -71,8 +71,9 @@ class TwinSyncParams(TwinBaseParams):
         "team",
         unit="",
         source="ours",
-        description="team: all are paid the same; credit: plus a share of the decrease of the "
-        "deviation that an agent's own packet took part in; max_only: the largest deviation alone.",
+        description="team: all are paid the same; credit: whose packet, as it is delivered, is "
+        "part of an update is also paid its share of the information times the decrease of the "
+        "deviation; max_only: the largest deviation alone.",
     )
     mean_weight: float = param(
         0.1, unit="1", source="ours", description="Weight w_m of the mean deviation beside the "

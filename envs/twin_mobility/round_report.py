@@ -130,6 +130,7 @@ class RoundReport:
             "gamma": gamma,
             "mean_score": refresh.score.mean(-1),
             "feasible": feasible,
+            "infeasible": 1.0 - feasible,
             "feasible_gamma": torch.where(feasible > 0.0, gamma, 0.0),
             "missed": (~refreshed).to(kind).sum(-1),
             "refreshed": refreshed.to(kind).sum(-1),

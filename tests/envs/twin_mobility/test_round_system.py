@@ -268,7 +268,7 @@ class Stay:
 def test_gamma_of_infeasible_rounds_is_told_apart() -> None:
     env = batch(8, action_mode="flat")
     scores = score_values(TwinRound.scores, rollout(env, Stay(), range(8)))
-    assert scores["feasible_share"] == 0.0
+    assert scores["infeasible_share"] == 1.0
     assert np.isnan(scores["feasible_gamma"])
     assert scores["gamma"] == pytest.approx(-scores["return"])
     assert scores["gamma"] > 13.0

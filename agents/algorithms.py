@@ -98,6 +98,12 @@ class OnPolicyNetwork(_Strict):
     activation_fn: Activation = "tanh"
     ortho_init: bool = True
     log_std_init: float = 0.0
+    prior: list[Fraction] | None = Field(
+        None, description="medians that the numbers of a HybridPolicy begin with"
+    )
+    entropy_of_numbers: Coefficient = Field(
+        1.0, description="weight of their entropies beside the choice's, of a HybridPolicy"
+    )
 
 
 class RecurrentNetwork(OnPolicyNetwork):
@@ -287,11 +293,26 @@ class Algorithm(NamedTuple):
 
     def load(self) -> Any:
         """The class."""
-        module, _, name = self.path.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _load(self.path)
 
+    def load_policy(self, name: str) -> Any:
+        """What the class takes as its policy: one of ours, or the name of its own."""
+        return _load(POLICIES[name]) if name in POLICIES else name
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+HYBRID = "HybridPolicy"
+"""The policy of a choice and some numbers, see `sixgym.agents.hybrid`."""
+
+POLICIES = {HYBRID: "sixgym.agents.hybrid_sb3:HybridPolicy"}
+"""Policy classes that are not SB3's own, ``module:Class``."""
 
 _MLP = ("MlpPolicy", "MultiInputPolicy")
+_OR_HYBRID = (*_MLP, HYBRID)
 _LSTM = ("MlpLstmPolicy", "MultiInputLstmPolicy")
 _ANY = ("Discrete", "MultiDiscrete", "Box")
 _COUNTED = ("Discrete", "MultiDiscrete")
@@ -300,8 +321,8 @@ _BOX = ("Box",)
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
-        Algorithm("ppo", "stable_baselines3:PPO", PPO, _MLP, _ANY, "distribution", True),
-        Algorithm("a2c", "stable_baselines3:A2C", A2C, _MLP, _ANY, "distribution", True),
+        Algorithm("ppo", "stable_baselines3:PPO", PPO, _OR_HYBRID, _ANY, "distribution", True),
+        Algorithm("a2c", "stable_baselines3:A2C", A2C, _OR_HYBRID, _ANY, "distribution", True),
         Algorithm("dqn", "stable_baselines3:DQN", DQN, _MLP, ("Discrete",), "q", False),
         Algorithm("sac", "stable_baselines3:SAC", SAC, _MLP, _BOX, "squashed", False),
         Algorithm("td3", "stable_baselines3:TD3", TD3, _MLP, _BOX, "deterministic", False),

@@ -27,7 +27,8 @@ from pydantic import (
     model_validator,
 )
 
-from sixgym.agents.algorithms import ALGORITHMS, Algorithm, Hyperparameters
+from sixgym.agents.algorithms import ALGORITHMS, HYBRID, Algorithm, Hyperparameters
+from sixgym.envs.core import plugins
 from sixgym.envs.core.errors import ConfigError
 from sixgym.envs.core.worlds import ROWS_PER_SEED, SEEDS
 
@@ -143,6 +144,18 @@ class TrainConfig(_Strict):
                 "as they are"
             )
         chosen = self.chosen
+        network = chosen.get("policy_kwargs", {})
+        for field in ("prior", "entropy_of_numbers"):
+            if field in network and self.policy != HYBRID:
+                raise ValueError(
+                    f"hyperparameters.policy_kwargs.{field}={network[field]!r}: allowed with "
+                    f"policy={HYBRID!r}"
+                )
+        if self.policy == HYBRID and self.normalize.observation:
+            raise ValueError(
+                f"normalize.observation=True: allowed with policy={HYBRID!r}: False, for masks are "
+                "observed"
+            )
         rollout = chosen.get("n_steps", 0) * self.num_envs
         if self.method.on_policy and 0 < rollout < chosen.get("batch_size", 0):
             raise ValueError(
@@ -200,10 +213,10 @@ class TrainConfig(_Strict):
 
 
 def shipped() -> dict[str, Traversable]:
-    """The configurations in the package, by name (``ris_noma/ppo``)."""
+    """The configurations in the package by name (``ris_noma/ppo``), and those of plugins."""
     root = resources.files("sixgym.configs")
     folders = sorted((f for f in root.iterdir() if f.is_dir()), key=lambda f: f.name)
-    return {
+    return plugins.configurations() | {
         f"{folder.name}/{file.name.removesuffix('.yaml')}": file
         for folder in folders
         for file in sorted(folder.iterdir(), key=lambda f: f.name)

@@ -15,11 +15,13 @@ from sixgym.agents.algorithms import ALGORITHMS, Algorithm
 from sixgym.agents.policies import (
     ACTIVATIONS,
     Architecture,
+    Head,
     NeuralPolicy,
     Normalization,
     Recurrence,
     load_policy,
 )
+from sixgym.agents.sharing import Sharing
 from sixgym.envs.core.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from sixgym.agents.policies import AnyPolicy
     from sixgym.agents.team.player import TeamPlayer
+    from sixgym.envs.core.game import Game
 
 
 def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> AnyPolicy:
@@ -51,7 +54,7 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> AnyPolicy:
     architecture = Architecture(
         hidden=[layer.out_features for layer in linear],
         activation=_activation(hidden),  # type: ignore[arg-type]
-        head=algorithm.head,
+        head=_kind_of_head(model, algorithm),
         recurrence=None
         if lstm is None
         else Recurrence(hidden_size=lstm.hidden_size, layers=lstm.num_layers),
@@ -67,7 +70,7 @@ def export_policy(model: BaseAlgorithm, *, name: str = "policy") -> AnyPolicy:
         normalization=None
         if normalizer is None
         else Normalization(clip=float(normalizer.clip_obs), epsilon=float(normalizer.epsilon)),
-        seats=_seats(model),
+        sharing=_sharing(model),
         name=name,
     )
     tensors = {f"hidden.{k}": v for k, v in nn.Sequential(*hidden).state_dict().items()} | heads
@@ -87,16 +90,15 @@ def _team(model: Any, name: str) -> TeamPlayer:
     """The actor of a team."""
     from sixgym.agents.team.player import TeamPlayer
 
-    trained = model.policy.game
-    game = type(trained)(trained.params)  # in the layout that one controller has by default
+    game = _as_one_controller(model.policy.game)
     policy = TeamPlayer(model.policy.architecture, game, name=name)
     actor = model.policy.actor.state_dict()
     policy.actor.load_state_dict({k: v.detach().cpu().clone() for k, v in actor.items()})
     return policy
 
 
-def _seats(model: BaseAlgorithm) -> int | None:
-    """How many agents of a game share the model; None if it does not play one agent of a game.
+def _sharing(model: BaseAlgorithm) -> Sharing | None:
+    """The agents of a game that share the model; None if it does not play one agent of a game.
 
     Raises:
         PolicyError: others than these agents are in the game.
@@ -110,7 +112,12 @@ def _seats(model: BaseAlgorithm) -> int | None:
     if len(base.game.groups) > 1:
         names = ", ".join(g.name for g in base.game.groups)
         raise PolicyError(f"{type(base.game).__name__}: groups {names}; allowed: one group")
-    return int(base.group.seats)
+    return Sharing(_as_one_controller(base.game))
+
+
+def _as_one_controller(game: Game[Any, Any]) -> Game[Any, Any]:
+    """The game in the layout that one controller has by default."""
+    return type(game)(game.params)
 
 
 def algorithm_of(model: BaseAlgorithm) -> Algorithm:
@@ -146,6 +153,16 @@ def _actor(
         return hidden, _head(last), None
     *hidden, last = policy.q_net.q_net
     return hidden, _head(last), None
+
+
+def _kind_of_head(model: BaseAlgorithm, algorithm: Algorithm) -> Head:
+    """What the last layer's numbers are."""
+    from sixgym.agents.hybrid_sb3 import HybridPolicy
+
+    if isinstance(model.policy, HybridPolicy):
+        return "hybrid"
+    assert algorithm.head != "team"
+    return algorithm.head
 
 
 def _head(layer: nn.Module) -> dict[str, Tensor]:

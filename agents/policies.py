@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from sixgym.agents import weights
 from sixgym.agents.algorithms import Activation
+from sixgym.agents.hybrid import COMPONENT_MASK, REGION_MASK, flat_action, hybrid_of, hybrid_sizes
+from sixgym.agents.sharing import Sharing
 from sixgym.envs.core.errors import PolicyError, SixgymError
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ OF_THE_ROWS = ("max_episode_steps", "compile")
 LOG_STD_RANGE = (-20.0, 2.0)
 """Bounds of a squashed Gaussian's log deviation, those of SAC and TQC in Stable-Baselines3."""
 
-Head = Literal["distribution", "q", "squashed", "deterministic"]
+Head = Literal["distribution", "q", "squashed", "deterministic", "hybrid"]
 
 
 class _Strict(BaseModel):
@@ -70,8 +72,8 @@ class Architecture(_Strict):
     """Everything about a network that is not a weight.
 
     ``head``: what the last layer's numbers are: parameters of a distribution (categorical logits or
-    Gaussian means), action values, mean and deviation of a tanh-squashed Gaussian, or the action
-    itself through a tanh.
+    Gaussian means), action values, mean and deviation of a tanh-squashed Gaussian, the action
+    itself through a tanh, or logits of a choice and of some numbers (see `sixgym.agents.hybrid`).
     """
 
     hidden: list[Annotated[int, Field(ge=1)]]
@@ -156,7 +158,7 @@ class NeuralPolicy(nn.Module):
         observation_space: Box, Discrete, or a Dict of these, of one row.
         action_space: of one row.
         normalization: constants of the normalisation; its statistics are buffers.
-        seats: agents of a game that share the policy; the spaces are then those of one of them.
+        sharing: agents of a game that share the policy; the spaces are then those of one of them.
         name: what tables and error messages call it.
     """
 
@@ -167,7 +169,7 @@ class NeuralPolicy(nn.Module):
         action_space: gym.Space[Any],
         *,
         normalization: Normalization | None = None,
-        seats: int | None = None,
+        sharing: Sharing | None = None,
         name: str = "policy",
     ) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class NeuralPolicy(nn.Module):
         self.observation_space = observation_space
         self.action_space = action_space
         self.normalization = normalization
-        self.seats = seats
+        self.sharing = sharing
         self.name = name
         self.card: Card | None = None
         self._noise = torch.Generator().manual_seed(0)
@@ -193,6 +195,9 @@ class NeuralPolicy(nn.Module):
         self.head = nn.Linear(width, outputs)
         if architecture.head == "squashed":
             self.log_std_head = nn.Linear(width, outputs)
+        elif architecture.head == "hybrid":
+            numbers = hybrid_sizes(observation_space, action_space)[1]
+            self.log_std = nn.Parameter(torch.zeros(numbers))
         elif architecture.head == "distribution" and isinstance(action_space, spaces.Box):
             self.log_std = nn.Parameter(torch.zeros(outputs))
         if normalization is not None:
@@ -201,6 +206,11 @@ class NeuralPolicy(nn.Module):
                     zeros = torch.zeros(space.shape or (), dtype=torch.float64)
                     self.register_buffer(f"observation_{moment}{key and '_' + key}", zeros)
         self.requires_grad_(False)
+
+    @property
+    def seats(self) -> int | None:
+        """Agents of a game that share it; None: one agent."""
+        return None if self.sharing is None else self.sharing.seats
 
     def space_cards(self) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
         """What it sees and does, as plain data."""
@@ -228,8 +238,8 @@ class NeuralPolicy(nn.Module):
             deterministic: the best action; otherwise a sample.
             action_masks: (rows, choices) bool of the allowed choices, for a masked policy.
 
-        Where agents share the policy, observations, masks and actions are those of all of them, in
-        the flat layout of a game.
+        Where agents share the policy, observations and actions are those of all of them in the
+        game's layout, and masks those of all in a row.
 
         Returns:
             Actions (rows, *shape) within the action space, and the new memory.
@@ -237,26 +247,17 @@ class NeuralPolicy(nn.Module):
         Raises:
             PolicyError: not the observations of as many agents as share the policy.
         """
-        if self.seats is None:
+        if self.sharing is None:
             return self._predict(observation, state, episode_start, deterministic, action_masks)
-        seen, seats = self._of_each(observation), self.seats
+        is_batch = self.sharing.is_batch(observation)
+        seen, seats = self.sharing.split(observation), self.sharing.seats
         start = None if episode_start is None else np.repeat(np.asarray(episode_start), seats)
-        masks = None if action_masks is None else np.asarray(action_masks).reshape(len(seen), -1)
+        masks = None
+        if action_masks is not None:
+            given = np.asarray(action_masks)
+            masks = given.reshape(-1, given.shape[-1] // seats)
         actions, state = self._predict(seen, state, start, deterministic, masks)
-        joint = actions.reshape(-1, seats * int(np.prod(actions.shape[1:])))
-        return (joint if np.ndim(observation) > 1 else joint[0]), state
-
-    def _of_each(self, observation: Any) -> NDArray[Any]:
-        """(rows * seats, width) of a game's flat observation, less who is there at its end."""
-        assert self.seats is not None
-        width = _width(self.observation_space) * self.seats
-        found = np.shape(observation)
-        if isinstance(observation, dict) or found[-1] not in (width, width + self.seats):
-            raise PolicyError(
-                f"{self.name}: observation of shape {found}; allowed: flat, of {self.seats} agents"
-            )
-        seen: NDArray[Any] = np.asarray(observation)[..., :width].reshape(-1, width // self.seats)
-        return seen
+        return self.sharing.join(actions, is_batch=is_batch), state
 
     def _predict(
         self, observation: Any, state: Any, episode_start: Any, deterministic: bool, masks: Any
@@ -266,7 +267,10 @@ class NeuralPolicy(nn.Module):
         if self.architecture.recurrence is not None:
             features, state = self._recall(features, state, episode_start)
         latent = self.hidden(features)
-        actions = self._act(latent, deterministic, masks)
+        if self.architecture.head == "hybrid":
+            actions = self._act_in_parts(self.head(latent), observation, deterministic)
+        else:
+            actions = self._act(latent, deterministic, masks)
         return (actions if batched else actions[0]), state
 
     def _features(self, observation: Any) -> tuple[Tensor, bool]:
@@ -351,6 +355,22 @@ class NeuralPolicy(nn.Module):
             output = output + self._gauss(self.log_std.exp().expand_as(output))
         actions = output.numpy().reshape(-1, *space.shape)
         return np.asarray(np.clip(actions, space.low, space.high))
+
+    def _act_in_parts(self, output: Tensor, observation: Any, deterministic: bool) -> NDArray[Any]:
+        """Flat actions of a choice and some numbers, by the masks that are seen."""
+        rows = len(output)
+        allowed, counts = (
+            torch.as_tensor(np.asarray(observation[key]), dtype=torch.float32).reshape(rows, -1)
+            for key in (REGION_MASK, COMPONENT_MASK)
+        )
+        n = allowed.shape[1]
+        found = hybrid_of(output[:, :n], output[:, n:], self.log_std, allowed, counts)
+        if deterministic:  # the same every time: of choices that tie the first
+            uniform = torch.zeros_like(counts)
+        else:
+            uniform = torch.rand(counts.shape, generator=self._noise)
+        actions: NDArray[Any] = flat_action(*found.pick(uniform, deterministic), n).numpy()
+        return actions
 
     def _gauss(self, deviation: Tensor) -> Tensor:
         return deviation * torch.randn(deviation.shape, generator=self._noise)
@@ -457,10 +477,11 @@ def load_policy(
         played = _system_of(card, card_path) if system is None else system
         policy = TeamPlayer(card.architecture, played, name=name)
     else:
-        if observation_space is None or action_space is None:
-            made = acting_spaces(
-                _system_of(card, card_path) if system is None else system, card.seats
-            )
+        sharing = None
+        if observation_space is None or action_space is None or card.seats is not None:
+            played = _system_of(card, card_path) if system is None else system
+            sharing = None if card.seats is None else Sharing(played, card.seats)
+            made = acting_spaces(played, sharing)
             observation_space = observation_space or made.observation
             action_space = action_space or made.action
         for field, space in (("observation", observation_space), ("action", action_space)):
@@ -472,7 +493,7 @@ def load_policy(
             observation_space,
             action_space,
             normalization=card.normalization,
-            seats=card.seats,
+            sharing=sharing,
             name=name,
         )
     weights.fill(policy, data, file)
@@ -500,23 +521,16 @@ def read_card(path: Path) -> Card:
         raise PolicyError(f"{path}: not a policy card: {where}: {first['msg']}") from None
 
 
-def acting_spaces(system: System[Any, Any], seats: int | None) -> Spaces:
+def acting_spaces(system: System[Any, Any], sharing: Sharing | None) -> Spaces:
     """The spaces in which a policy acts: of the system, or of one agent where some share it.
 
     Args:
         system: the policy's environment.
-        seats: of the card.
-
-    Raises:
-        PolicyError: the system has not exactly this many agents of one kind.
+        sharing: its agents, if they share the policy.
     """
-    if seats is None:
+    if sharing is None:
         return Spaces(system.observation_space, system.action_space)
-    groups: tuple[Any, ...] = getattr(system, "groups", ())
-    if [g.seats for g in groups] != [seats]:
-        kinds = ", ".join(f"{g.seats} {g.name}" for g in groups) or "no game"
-        raise PolicyError(f"policy of {seats} agents of one kind; {type(system).__name__}: {kinds}")
-    return Spaces(groups[0].observation_space, groups[0].action_space)
+    return Spaces(sharing.group.observation_space, sharing.group.action_space)
 
 
 def _system_of(card: Card, path: Path) -> System[Any, Any]:

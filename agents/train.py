@@ -13,12 +13,13 @@ import yaml
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sixgym.agents import checkpoint
-from sixgym.agents.algorithms import linear
+from sixgym.agents.algorithms import HYBRID, linear
 from sixgym.agents.callbacks import Boundary, EntropySchedule
 from sixgym.agents.config import TrainConfig
 from sixgym.agents.evaluate import Evaluator, Point, play_baselines
 from sixgym.agents.export import begin_with
 from sixgym.agents.figures import learning_curve
+from sixgym.agents.hybrid import hybrid_sizes
 from sixgym.agents.logs import (
     CsvTable,
     TensorBoardLog,
@@ -185,12 +186,15 @@ def check(config: TrainConfig) -> None:
             f"algorithm={config.algorithm!r}: acts in {allowed}; {config.env} has {action}"
         )
     is_dict = type(observation).__name__ == "Dict"
-    if config.method.head != "team" and is_dict != config.policy.startswith("MultiInput"):
+    takes_dict = config.policy.startswith("MultiInput") or config.policy == HYBRID
+    if config.method.head != "team" and is_dict != takes_dict:
         fitting = [p for p in config.method.policies if p.startswith("MultiInput") == is_dict]
         raise ConfigError(
             f"policy={config.policy!r}: allowed for the observations of {config.env}: "
             f"{', '.join(fitting)}"
         )
+    if config.policy == HYBRID:
+        hybrid_sizes(observation, action)
     for name in config.evaluation.baselines:
         baseline(config.env, name)
 
@@ -271,7 +275,12 @@ def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
         shape = env.action_space.shape or ()
         chosen["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, deviation))
     model: BaseAlgorithm = config.method.load()(
-        config.policy, env, policy_kwargs=network, seed=seed, device=config.device, **chosen
+        config.method.load_policy(config.policy),
+        env,
+        policy_kwargs=network,
+        seed=seed,
+        device=config.device,
+        **chosen,
     )
     if config.start is not None:
         begin_with(model, config.start, seed)

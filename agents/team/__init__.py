@@ -11,6 +11,8 @@ mac_set      LLM-MAC: attention over the users there are, for any number of them
 mac_token    LLM-MAC: a tiny language model that speaks the action grammar
 token_model  the transformer under it
 token_speech what it reads and says, as tokens
+twin_set     TwinSync: attention over agents and regions, for any number of both
+twin_sight   what its agents see, in parts
 player       a trained actor as a policy that plays, and its files
 ============ =======================================================================================
 

@@ -46,6 +46,9 @@ NETS: dict[str, Net] = {
     "mac_token": Net(
         "sixgym.agents.team.mac_token:TokenActor", "sixgym.agents.team.mac_token:TokenCritic"
     ),
+    "twin_set": Net(
+        "sixgym.agents.team.twin_set:TwinActor", "sixgym.agents.team.twin_set:TwinCritic"
+    ),
 }
 
 

@@ -16,7 +16,16 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sixgym.baselines.coins import Coins
-from sixgym.baselines.twin_mobility.sync_view import STAY, THETA0, Setting, Sight, View
+from sixgym.baselines.twin_mobility.sync_view import (
+    STAY,
+    THETA0,
+    Setting,
+    Sight,
+    View,
+    sensing_width,
+)
+from sixgym.envs.twin_mobility.actions import CONTROLS
+from sixgym.envs.twin_mobility.cycle import preservation
 
 if TYPE_CHECKING:
     from sixgym.envs.core.system import System
@@ -24,6 +33,28 @@ if TYPE_CHECKING:
 
 FAR_M = 1e9
 """Cost of an assignment that is not to be made."""
+SPEED, SENSING = CONTROLS.index("speed"), CONTROLS.index("sensing_time")
+SPARE, TINY = 0.02, 1e-12
+"""Share of battery and of time that is added where one is divided by the other; least divisor."""
+
+
+class Pace(NamedTuple):
+    """How `TunedPartition` finds speeds and sensing times. [ours, tuned]."""
+
+    information: float = 1.02
+    """Times the required information that a packet is to carry."""
+    power: float = 2.0
+    """Of the share of battery left over the share of time left, that multiplies the speed."""
+    least: float = 0.4
+    """Least such share of shares that counts."""
+    most: float = 2.0
+    """Largest one."""
+
+
+TUNED = Setting(speed_mps=13.0)
+PACE = Pace()
+"""By a search over a few values of each, by J_max of 64 episodes of the tuning world, preset
+default."""
 
 
 class Rule(ABC):
@@ -181,6 +212,47 @@ class StaticPartition(Rule):
         return held.region, held
 
 
+class TunedPartition(StaticPartition):
+    """Each agent keeps to one region, senses as long as it must, and spends its battery evenly.
+
+    An agent senses until its packet alone carries the required information, and drives the faster
+    the more of its battery is left beside the time that is left.
+
+    Args:
+        system: that is played.
+        name: what it is called.
+        setting: the resources; its sensing time is not used.
+        pace: how speeds and sensing times are found.
+    """
+
+    def __init__(
+        self,
+        system: System[Any, Any],
+        name: str,
+        setting: Setting = TUNED,
+        pace: Pace = PACE,
+    ) -> None:
+        super().__init__(system, name, setting)
+        self.pace = pace
+
+    def controls(self, sight: Sight, region: Tensor) -> Tensor:
+        """(rows, agents, 7), of the region that an agent serves or sets out for."""
+        p = self.view.system.params
+        serves = torch.where(sight.target == STAY, region, sight.target).clamp_min(0)
+        theta = sight.theta.gather(-1, serves.unsqueeze(-1)).squeeze(-1)
+        kept = torch.tensor(self.setting.compression, dtype=torch.float64)
+        rate = sight.kappa * float(preservation(kept, p.compression_loss))
+        sensing = self.pace.information * theta / rate.clamp_min(TINY)
+        long = (sensing / p.sensing_min_s).clamp_min(1.0).log()
+        left = sight.time_left.unsqueeze(-1) + SPARE
+        ratio = ((sight.battery + SPARE) / left).clamp(self.pace.least, self.pace.most)
+        speed = self.setting.speed_mps * ratio**self.pace.power - p.speed_min_mps
+        level = self.level.to(theta.device).repeat(*theta.shape, 1)
+        level[..., SPEED] = speed / max(p.speed_max_mps - p.speed_min_mps, TINY)
+        level[..., SENSING] = long / max(sensing_width(p), TINY)
+        return level.clamp(0.0, 1.0)
+
+
 def partition(distance_m: Tensor, is_alive: Tensor) -> Tensor:
     """Balanced groups of the least sum of distances.
 
@@ -196,9 +268,7 @@ def partition(distance_m: Tensor, is_alive: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(found)).to(distance_m.device)
 
 
-def _partition(
-    distance_m: NDArray[np.float64], is_alive: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _partition(distance_m: NDArray[np.float64], is_alive: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(agents,) of one row, by a linear assignment of agents to places.
 
     Each region has the places that all regions fill and one more, which others than agents may

@@ -34,7 +34,7 @@ STAY = -1
 
 
 class Setting(NamedTuple):
-    """Resources that a rule uses always; speeds and times out of bounds go to the bound. [ours]
+    """Resources that a rule uses always; speeds and times out of bounds go to the bound [ours].
 
     Power, bandwidth weight and processing rate are the largest.
     """
@@ -49,7 +49,7 @@ class Setting(NamedTuple):
         p = params
         u = [
             _share(self.speed_mps - p.speed_min_mps, p.speed_max_mps - p.speed_min_mps),
-            _share(math.log(self.sensing_s / p.sensing_min_s), _width(p)),
+            _share(math.log(self.sensing_s / p.sensing_min_s), sensing_width(p)),
             1.0,
             _share(math.log(self.compression / p.compression_min), -math.log(p.compression_min)),
             self.approach,
@@ -64,7 +64,8 @@ THETA0 = Setting()
 way towards the station."""
 
 
-def _width(params: TwinSyncParams) -> float:
+def sensing_width(params: TwinSyncParams) -> float:
+    """Logarithm of the longest over the shortest sensing time."""
     return math.log(params.sensing_max_s / params.sensing_min_s)
 
 
@@ -93,8 +94,15 @@ class Sight(NamedTuple):
     """(rows, agents, regions) required information, nat."""
     is_open: Tensor
     """(rows, agents, regions) bool, whether the agent may set out for the region now."""
-    is_start: Tensor
-    """(rows,) bool, whether an episode begins."""
+    battery: Tensor
+    """(rows, agents) share of a full battery."""
+    time_left: Tensor
+    """(rows,) share of the horizon that is left."""
+
+    @property
+    def is_start(self) -> Tensor:
+        """(rows,) bool, whether an episode begins."""
+        return self.time_left == 1.0
 
     @property
     def distance(self) -> Tensor:
@@ -148,7 +156,8 @@ class View:
             deviation=regions[..., SEEN_DEVIATION] * p.deviation_ref,
             theta=regions[..., SEEN_INFO] * INFO_REF,
             is_open=reach[..., 1:] > 0.5,
-            is_start=(seen[..., at.glob][..., TIME] == 0.0).all(-1),
+            battery=own[..., at.battery].squeeze(-1),
+            time_left=1.0 - seen[:, 0, at.glob][..., TIME],
         )
 
     def _tensors(self, observation: Any) -> Any:

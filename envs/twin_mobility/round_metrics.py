@@ -2,8 +2,8 @@
 
 Gamma, the largest score of a region, holds the miss penalty where a region is not refreshed, so a
 mean over all rounds mixes two things: how often regions are missed, and how well the others are
-served. Beside it stand therefore the share of rounds that are feasible, and the mean over those
-alone; neither of the two may be read without the other.
+served. Beside it stand therefore the share of rounds that are infeasible, and the mean over the
+others alone; neither of the two may be read without the other.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ ZOOMS, ZOOM_POINTS, VISITS = 2, 13, 8
 """Rounds of refining the way, ways tried in each, and prices tried for each way."""
 CORRECTIONS = 4
 """Newton steps of the time of a refresh."""
+LAST_RESORTS = 8
+LAST_RESORT_S = 0.02
+"""Where the steps end short of what a region needs, its time grows by this, doubled each time."""
 SURPLUS = 1e-9
 """Share by which the planned information exceeds the requirement: rounding."""
 
@@ -131,6 +134,15 @@ def realise(
         time = due.gather(-1, region)
         start = _steady(fraction, price, 20.0)
         _, fraction, price = search(each, start, time, params, free, VISITS)
+    for k in range(LAST_RESORTS):
+        choice = choose(each, fraction, price, time, params, free)
+        lacking = refresh.is_possible & (_told(problem, choice, member, due) < problem.theta)
+        if not bool(lacking.any()):
+            break
+        due = due + torch.where(lacking, LAST_RESORT_S * 2.0**k, 0.0)
+        time = due.gather(-1, region)
+        start = _steady(fraction, price, 20.0)
+        _, fraction, price = search(each, start, time, params, free, VISITS)
     choice = choose(each, fraction, price, time, params, free)
     return _plan(problem, assignment, each, fraction, price, choice, due, refresh, params)
 
@@ -192,6 +204,11 @@ def _committed(problem: Problem, due: Tensor) -> tuple[Tensor, Tensor]:
     return info, (by_then * problem.step_time_s.unsqueeze(-1)).amax(1)
 
 
+def _told(problem: Problem, choice: Choice, member: Tensor, due: Tensor) -> Tensor:
+    """(S, R) nats that each region gets by its time."""
+    return (member * choice.info.unsqueeze(-1)).sum(1) + _committed(problem, due)[0]
+
+
 def _correction(
     problem: Problem,
     choice: Choice,
@@ -202,7 +219,7 @@ def _correction(
     may_fall: bool,
 ) -> Tensor:
     """(S, R) s by which a refresh has to come later to meet the requirement, or may come sooner."""
-    info = (member * choice.info.unsqueeze(-1)).sum(1) + _committed(problem, due)[0]
+    info = _told(problem, choice, member, due)
     delivers = (choice.info > 0.0).unsqueeze(-1)
     growth = (member * delivers * choice.growth.unsqueeze(-1)).sum(1)
     lack = problem.theta * (1.0 + SURPLUS) - info

@@ -100,11 +100,8 @@ def score_bound(system: TwinRound, state: RoundState) -> Tensor:
     """(S,) below which no policy brings the largest score of the coming round.
 
     Everyone helps every region with all the bandwidth; a region that cannot be served so by the
-    end of the time grid counts by the less of its score with a miss and its age by then. What an
-    agent tells may jump up between two times of the grid, and is tabled at the later one, so the
-    bound is lowered by what a region drifts in a step. [derived]
-
-    As exact as the table's information, some 1e-4.
+    end of the time grid counts by the less of its score with a miss and its age by then; see
+    `lower_bound`. [derived]
 
     Args:
         system: of the state.
@@ -125,8 +122,7 @@ def score_bound(system: TwinRound, state: RoundState) -> Tensor:
     end = BOUND_GRID.step_s * BOUND_GRID.times
     late = deviation(drift, age + end, torch.full_like(age, torch.inf), p)
     problem = problem._replace(energy_j=budget, unserved=torch.minimum(missed, late))
-    step = BOUND_GRID.step_s * drift.amax(-1)
-    return lower_bound(problem, p, grid=BOUND_GRID) - step
+    return lower_bound(problem, p, grid=BOUND_GRID)
 
 
 # ----------------------------------------------------------------------------------- the policies

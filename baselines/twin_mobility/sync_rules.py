@@ -41,14 +41,12 @@ SPARE, TINY = 0.02, 1e-12
 class Pace(NamedTuple):
     """How `TunedPartition` finds speeds and sensing times. [ours, tuned]."""
 
-    information: float = 1.02
+    information: float = 1.005
     """Times the required information that a packet is to carry."""
     power: float = 2.0
     """Of the share of battery left over the share of time left, that multiplies the speed."""
     least: float = 0.4
     """Least such share of shares that counts."""
-    most: float = 2.0
-    """Largest one."""
 
 
 TUNED = Setting(speed_mps=13.0)
@@ -245,7 +243,7 @@ class TunedPartition(StaticPartition):
         sensing = self.pace.information * theta / rate.clamp_min(TINY)
         long = (sensing / p.sensing_min_s).clamp_min(1.0).log()
         left = sight.time_left.unsqueeze(-1) + SPARE
-        ratio = ((sight.battery + SPARE) / left).clamp(self.pace.least, self.pace.most)
+        ratio = ((sight.battery + SPARE) / left).clamp_min(self.pace.least)
         speed = self.setting.speed_mps * ratio**self.pace.power - p.speed_min_mps
         level = self.level.to(theta.device).repeat(*theta.shape, 1)
         level[..., SPEED] = speed / max(p.speed_max_mps - p.speed_min_mps, TINY)

@@ -262,3 +262,18 @@ def test_one_agent_for_each_region_needs_as_many_agents() -> None:
     env = batch(1, num_agents=2, num_regions=3)
     with pytest.raises(PolicyError, match="at least 3"):
         play(env, "hungarian")
+
+
+def test_a_region_that_ends_a_hair_short_of_its_information_gets_more_time() -> None:
+    env = batch(1, preset="uav")
+    found = rollout(env, BASELINES["two_layer"].make(env.system), [4])
+    assert found.sums["infeasible"].tolist() == [0.0]
+    assert gammas(found)[0] < 3.0
+
+
+def test_what_jumps_between_two_times_of_the_grid_does_not_break_the_bound() -> None:
+    env = batch(1, preset="ages_zero")
+    env.reset(seed=21)
+    bound = float(score_bound(env.system, env.rows.state))
+    found = rollout(env, BASELINES["two_layer"].make(env.system), [21])
+    assert bound <= gammas(found)[0] + 1e-3

@@ -59,6 +59,7 @@ measure: $(DEV)
 	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
 	$(BIN)/sixgym claims sixgym/LlmMac-v0 --out docs/measured/LlmMac-v0
 	$(BIN)/sixgym claims sixgym/NetGptThreshold-v0 --out docs/measured/NetGptThreshold-v0
+	$(BIN)/sixgym claims sixgym/TwinSync-v0 --out docs/measured/TwinSync-v0
 
 constraints:
 	$(PYTHON) tools/pin.py

@@ -23,6 +23,7 @@ VARIANTS = {
     "RisNomaSelect-v0": "RisNoma-v0",
     "EventOffloadExit-v0": "EventOffload-v0",
     "EventOffloadMulti-v0": "EventOffload-v0",
+    "TwinRound-v0": "TwinSync-v0",
 }
 """Ids whose pages list only the arguments that another id does not have."""
 
@@ -208,8 +209,7 @@ def write_all(folder: Path) -> None:
             f"{name}-metrics": metrics(found.id),
             f"{name}-scores": scores(found.id),
             f"{name}-board": board(found.id),
+            f"{name}-claims": claims(found.id),
         }
-        if found.claims is not None:
-            parts[f"{name}-claims"] = claims(found.id)
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text + "\n")

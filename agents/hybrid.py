@@ -60,7 +60,7 @@ class Numbers(NamedTuple):
         """
         if deterministic:
             return self.centre.sigmoid()
-        normal = torch.special.ndtri(uniform.clamp(1e-7, 1.0 - 1e-7))
+        normal: Tensor = torch.special.ndtri(uniform.clamp(1e-7, 1.0 - 1e-7))
         return (self.centre + self.log_std.exp() * normal).clamp(-LIMIT, LIMIT).sigmoid()
 
     def log_prob(self, u: Tensor) -> Tensor:
@@ -157,8 +157,10 @@ def hybrid_sizes(observation: gym.Space[Any], action: gym.Space[Any]) -> tuple[i
         )
     n = int(np.prod(parts[REGION_MASK].shape or ()))
     k = int(np.prod(parts[COMPONENT_MASK].shape or ())) - 1
-    is_unit = isinstance(action, spaces.Box) and action.shape == (n + k,)
-    if not is_unit or not ((action.low == -1).all() and (action.high == 1).all()):
+    is_unit = isinstance(action, spaces.Box) and bool(
+        action.shape == (n + k,) and (action.low == -1).all() and (action.high == 1).all()
+    )
+    if not is_unit:
         raise PolicyError(f"action {action}: allowed for a HybridPolicy: Box(-1, 1, ({n + k},))")
     return n, k
 

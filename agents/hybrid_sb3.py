@@ -44,11 +44,11 @@ class HybridDistribution(Distribution):
     distribution: Any
 
     def __init__(self, n: int, k: int, *, entropy_of_numbers: float = 1.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.n, self.k = n, k
         self.entropy_of_numbers = entropy_of_numbers
 
-    def proba_distribution_net(  # type: ignore[override]  # as every subclass of SB3's
+    def proba_distribution_net(
         self, latent_dim: int, log_std_init: float = 0.0, prior: Sequence[float] | None = None
     ) -> tuple[nn.Linear, nn.Parameter]:
         """The last layer, and the log deviations of the numbers' logits.
@@ -70,7 +70,7 @@ class HybridDistribution(Distribution):
                 layer.bias[self.n :] = prior_logits(prior)
         return layer, nn.Parameter(torch.full((self.k,), log_std_init))
 
-    def proba_distribution(  # type: ignore[override]
+    def proba_distribution(
         self, outputs: Tensor, log_std: Tensor, allowed: Tensor, component_mask: Tensor
     ) -> HybridDistribution:
         """Set the parameters.
@@ -110,7 +110,7 @@ class HybridDistribution(Distribution):
     def _flat(self, uniform: Tensor, deterministic: bool) -> Tensor:
         return flat_action(*self.hybrid.pick(uniform, deterministic), self.n)
 
-    def actions_from_params(  # type: ignore[override]
+    def actions_from_params(
         self,
         outputs: Tensor,
         log_std: Tensor,
@@ -122,7 +122,7 @@ class HybridDistribution(Distribution):
         self.proba_distribution(outputs, log_std, allowed, component_mask)
         return self.get_actions(deterministic=deterministic)
 
-    def log_prob_from_params(  # type: ignore[override]
+    def log_prob_from_params(
         self, outputs: Tensor, log_std: Tensor, allowed: Tensor, component_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Sampled actions of parameters, and their log-probabilities."""
@@ -177,7 +177,9 @@ class HybridPolicy(MultiInputActorCriticPolicy):
             nn.init.orthogonal_(self.action_net.weight, 0.01)
         self.action_dist = choice
         self.optimizer = self.optimizer_class(
-            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
+            self.parameters(),
+            lr=lr_schedule(1),  # type: ignore[call-arg]  # of every optimiser, not of their base
+            **self.optimizer_kwargs,
         )
 
     def forward(  # type: ignore[override]  # a dictionary, as SB3's own has it by its documentation

@@ -101,8 +101,10 @@ class TwinActor(TeamActor):
         if prior is not None:
             if len(prior) != NUM_CONTROLS or not all(0.0 <= u <= 1.0 for u in prior):
                 raise PolicyError(f"prior={prior}: allowed: {NUM_CONTROLS} numbers in [0, 1]")
+            last = self.control[-1]
+            assert isinstance(last, nn.Linear)
             with torch.no_grad():
-                self.control[-1].bias.copy_(prior_logits(prior))
+                last.bias.copy_(prior_logits(prior))
 
     @property
     def num_uniforms(self) -> int:
@@ -219,7 +221,8 @@ class TwinActor(TeamActor):
 
     def _company(self, sight: Sight) -> Tensor:
         """(rows, agents, regions, company) of the others by their targets."""
-        return sight.other_target.transpose(-1, -2) @ self.company(sight.other)
+        summed: Tensor = sight.other_target.transpose(-1, -2) @ self.company(sight.other)
+        return summed
 
     def _numbers(self, sight: Sight, company: Tensor, heading: Tensor) -> Numbers:
         """The seven numbers of all, (rows, agents, 7)."""
@@ -277,8 +280,8 @@ class TwinCritic(TeamCritic):
             company = sight.other_target.transpose(-1, -2) @ self.other(sight.other)
             region = torch.tanh(self.region(torch.cat([sight.region, company], -1)))
             parts = [region.mean(-2), region.amax(-2), own, sight.glob]
-            found: Tensor = self.value(torch.cat(parts, -1)).squeeze(-1)
-            return found
+            alone: Tensor = self.value(torch.cat(parts, -1)).squeeze(-1)
+            return alone
         agent = torch.tanh(self.agent(own))
         sent = sight.target.transpose(1, 2) @ agent
         # Places are relative to whoever looks.
@@ -287,7 +290,7 @@ class TwinCritic(TeamCritic):
         known = torch.cat([centre, nearest, sight.region[:, 0, :, 3:]], -1)
         region = torch.tanh(self.region(torch.cat([known, sent], -1)))
         parts = [region.mean(1), region.amax(1), agent.mean(1), sight.glob[:, 0]]
-        value = self.value(torch.cat(parts, -1)).expand(-1, agent.shape[1])
+        value: Tensor = self.value(torch.cat(parts, -1)).expand(-1, agent.shape[1])
         return value + self.share(agent).squeeze(-1) if self.has_own else value
 
 

@@ -2,9 +2,8 @@
 
 Rules that play from the central observation with fixed resources, a static partition whose
 resources are tuned, and the two-layer algorithm as a dispatcher, which reads the model's state. All
-act through the environment's own flat action. No bound of J_max stands here: what is cheap and
-proved (no packet is younger than the fastest cycle allows) is several times below what anyone
-reaches.
+act through the environment's own flat action. No bound of J_max stands here: none is known that is
+cheap, proved and of use.
 
 Scores are normalised by ``static_partition``: it is the best of the rules with common resources,
 plays in every variant from what all may see, and costs next to nothing, while the dispatcher takes

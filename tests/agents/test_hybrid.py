@@ -307,7 +307,7 @@ def test_of_parameters_come_actions_and_their_log_probabilities() -> None:
 def test_choice_and_number_are_learned() -> None:
     """1 a step if both are right; a choice among two at random and 1/2 earn (1/2 + 0.64) / 2."""
     model = model_of()
-    model.learn(4096)
+    model.learn(2560)
     env = Aim()
     seen, _ = env.reset(seed=9)
     total = 0.0

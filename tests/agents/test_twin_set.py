@@ -118,7 +118,7 @@ def test_parts_of_a_sight_are_those_of_the_state(num_agents: int) -> None:
 )
 def test_numbers_that_cannot_be_read_change_nothing(params: dict[str, Any]) -> None:
     """And the others are few: a cycle reads most of them in one of its slots."""
-    system = twins(num_agents=6, num_regions=3, **params)
+    system = twins(num_agents=4, num_regions=3, **params)
     draw = torch.Generator().manual_seed(3)
     met, of = 0.0, 0.0
     state = played(system, rows=16, slots=0)

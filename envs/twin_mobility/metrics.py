@@ -110,6 +110,7 @@ def shaped(
         "dev": (r,),
         "aoi": (r,),
         "squared_error": (r,),
+        "score": (r,),
         "energy": (n, 5),
         "region_mask": (n, r + 1),
         "component_mask": (n, num_components),

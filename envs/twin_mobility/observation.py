@@ -241,14 +241,8 @@ class Observer:
         if regions.dim() == 3:
             regions = regions.unsqueeze(1).expand(-1, at.num_agents, -1, -1)
             glob = glob.unsqueeze(1).expand(-1, at.num_agents, -1)
-        offset = regions[..., :2] - place
         radius = self.params.sensing_radius_m / self.params.area_m
-        way = (offset.square().sum(-1).sqrt() - radius).clamp_min(0.0)
-        off = regions[..., DEVIATION]
-        worst = off.argmax(-1, keepdim=True)
-        flag = torch.zeros_like(off).scatter(-1, worst, 1.0)
-        parts = [offset, way.unsqueeze(-1), regions[..., 2:], flag.unsqueeze(-1)]
-        seen = [own, torch.cat(parts, -1).flatten(2), glob]
+        seen = [own, seen_from(place, regions, radius).flatten(2), glob]
         if at.observe_others:
             seen.append(self._of_others(own))
         return torch.cat(seen, -1)
@@ -281,3 +275,22 @@ class Observer:
         reach = own[..., at.battery] >= price * way
         components = self.components(stage)
         return region_mask(stage, reach).to(torch.float32), components.to(torch.float32)
+
+
+def seen_from(place: Tensor, regions: Tensor, radius: float) -> Tensor:
+    """Regions as somebody sees them: where they lie from here, the way to go, and the worst marked.
+
+    Args:
+        place: (rows, agents, 1, 2) of the agents, in sides of the area.
+        regions: (rows, agents, R, columns): centre, what else is known, the deviation in column
+            ``DEVIATION``.
+        radius: of sensing, in sides of the area.
+
+    Returns:
+        (rows, agents, R, columns + 2).
+    """
+    offset = regions[..., :2] - place
+    way = (offset.square().sum(-1, keepdim=True).sqrt() - radius).clamp_min(0.0)
+    off = regions[..., DEVIATION]
+    flag = torch.zeros_like(off).scatter(-1, off.argmax(-1, keepdim=True), 1.0)
+    return torch.cat([offset, way, regions[..., 2:], flag.unsqueeze(-1)], -1)

@@ -21,9 +21,10 @@ from sixgym.envs.twin_mobility.actions import (
     action_space,
     choice_mask,
 )
+from sixgym.envs.twin_mobility.metrics import shaped
 from sixgym.envs.twin_mobility.observation import LIMIT
 from sixgym.envs.twin_mobility.options import RESET_OPTIONS, read_instance
-from sixgym.envs.twin_mobility.round_metrics import METRICS, SCORES, shaped
+from sixgym.envs.twin_mobility.round_metrics import METRICS, SCORES
 from sixgym.envs.twin_mobility.round_observation import RoundBlocks, RoundObserver
 from sixgym.envs.twin_mobility.round_params import TwinRoundParams
 from sixgym.envs.twin_mobility.round_report import Events, RoundReport

@@ -122,19 +122,3 @@ SCORES: tuple[Score, ...] = (
     Score("deaths", "1", "deaths", "episodes", False, "Deaths in an episode."),
     Score("band_use", "bit/s/Hz", "band_use", "steps", True, "Use of the band in a round."),
 )
-
-
-def shaped(
-    metrics: tuple[Metric, ...], num_agents: int, num_regions: int, num_components: int
-) -> tuple[Metric, ...]:
-    """The metrics with the lengths of their axes."""
-    n, r = num_agents, num_regions
-    shapes: dict[str, tuple[int, ...]] = {
-        "dev": (r,),
-        "aoi": (r,),
-        "score": (r,),
-        "energy": (n, 5),
-        "region_mask": (n, r + 1),
-        "component_mask": (n, num_components),
-    }
-    return tuple(m._replace(shape=shapes.get(m.name, m.shape)) for m in metrics)

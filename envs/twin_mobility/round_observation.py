@@ -17,12 +17,12 @@ from sixgym.envs.twin_mobility import geometry
 from sixgym.envs.twin_mobility.observation import (
     BITS_REF,
     CPU_REF,
-    DEVIATION,
     DRIFT_REF,
     EFFICIENCY_REF,
     INFO_REF,
     KAPPA_REF,
     LIMIT,
+    seen_from,
 )
 from sixgym.envs.twin_mobility.round_params import TwinRoundParams
 from sixgym.envs.twin_mobility.round_state import RoundState
@@ -191,13 +191,9 @@ class RoundObserver:
         own, at = blocks.own, self.layout
         regions = blocks.regions.unsqueeze(1).expand(-1, at.num_agents, -1, -1)
         glob = blocks.glob.unsqueeze(1).expand(-1, at.num_agents, -1)
-        offset = regions[..., :2] - own[..., at.position].unsqueeze(2)
         radius = self.params.sensing_radius_m / self.params.area_m
-        way = (offset.square().sum(-1, keepdim=True).sqrt() - radius).clamp_min(0.0)
-        off = regions[..., DEVIATION]
-        flag = torch.zeros_like(off).scatter(-1, off.argmax(-1, keepdim=True), 1.0)
-        parts = [offset, way, regions[..., 2:], flag.unsqueeze(-1)]
-        seen = [own, torch.cat(parts, -1).flatten(2), glob]
+        regions = seen_from(own[..., at.position].unsqueeze(2), regions, radius)
+        seen = [own, regions.flatten(2), glob]
         if at.observe_others:
             seen.append(self._of_others(own))
         return torch.cat(seen, -1).clamp(-LIMIT, LIMIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 
 import gymnasium as gym
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+# TorchRL makes "spawn" the start method of the whole process, also for the tests of others.
+_before = multiprocessing.get_start_method(allow_none=True)
 pytest.importorskip("torchrl")
+multiprocessing.set_start_method(_before, force=True)
 
 from tensordict.nn import TensorDictModule
 from torchrl.collectors import Collector

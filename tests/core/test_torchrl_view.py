@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-# TorchRL makes "spawn" the start method of the whole process, also for the tests of others.
-_before = multiprocessing.get_start_method(allow_none=True)
 pytest.importorskip("torchrl")
-multiprocessing.set_start_method(_before, force=True)
 
 from tensordict.nn import TensorDictModule
 from torchrl.collectors import Collector
@@ -28,6 +25,9 @@ from sixgym.envs.core import registry
 from sixgym.envs.core.errors import OptionsError
 from sixgym.envs.core.torchrl_view import _spec, make_torchrl_env
 from sixgym.envs.core.worlds import row_seed
+
+# TorchRL makes "spawn" the start method of the whole process, also for the tests of others.
+multiprocessing.set_start_method(None, force=True)
 
 SELECT = "sixgym/RisNomaSelect-v0"
 IDS = [entry.id for entry in sixgym.entries()]

@@ -5,13 +5,17 @@ Each function gives Markdown; `write_all` puts it where the pages include it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sixgym.cli.catalogue import MARKS, short
 from sixgym.envs.core.registry import entries, entry
+
+if TYPE_CHECKING:
+    from sixgym.leaderboard.store import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "leaderboard" / "results"
@@ -89,18 +93,24 @@ def scores(id: str) -> str:
     return table(["score", "unit", "ratio of the sums of", "meaning"], rows)
 
 
+@functools.cache
+def stored() -> list[Result]:
+    """Every stored row."""
+    from sixgym.leaderboard.store import load_all
+
+    return load_all(RESULTS) if RESULTS.is_dir() else []
+
+
 def board(id: str) -> str:
     """The stored board of an environment's official task."""
     from sixgym.leaderboard.board import make_boards, prefix_of
-    from sixgym.leaderboard.store import load_all
 
+    own = [row for row in stored() if row.task.env_id == id]
     found = next(
         (
             board
-            for board in make_boards(load_all(RESULTS) if RESULTS.is_dir() else [])
-            if board.task.env_id == id
-            and board.task.params == entry(id).evaluation
-            and board.task.is_official
+            for board in make_boards(own)
+            if board.task.params == entry(id).evaluation and board.task.is_official
         ),
         None,
     )

@@ -212,7 +212,7 @@ def _draw_legend(canvas: Canvas) -> None:
     for stage, name in enumerate(STAGES):
         canvas.box((x, y + 1), (9, 9), color=STAGE_COLORS[stage])
         canvas.text((x + 12, y), name, size=10)
-        x += 56
+        x += 56 if stage < 4 else 74  # the longer names stand in the second line
         if stage == 3:
             x, y = PANEL, y + 14
     canvas.text((PANEL, y + 14), "disc: sensing range, coloured by D", size=10, color=MUTED)

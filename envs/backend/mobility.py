@@ -7,6 +7,7 @@ are smooth, take tensors of any shape and draw no power for a way of length 0.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ SLOWEST_MPS = 1e-9
 _SEARCH_STEPS = 200
 
 
-class Motion:
+class Motion(ABC):
     """Base of the motion models: a power curve, and what follows from it."""
 
     @property
@@ -27,17 +28,17 @@ class Motion:
         return 0.0
 
     @property
+    @abstractmethod
     def best_speed_mps(self) -> float:
         """Speed of the least energy a metre, m/s; infinity where faster is always better."""
-        raise NotImplementedError
 
+    @abstractmethod
     def power_w(self, speed_mps: Tensor) -> Tensor:
         """Power at a constant speed, W.
 
         Args:
             speed_mps: v > 0, m/s, any shape.
         """
-        raise NotImplementedError
 
     def energy_per_metre(self, speed_mps: Tensor) -> Tensor:
         """Energy P(v) / v of a metre, J/m; arguments as `power_w`."""

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+LONGEST = 4000
+"""Characters of a message: what a user brought may be quoted in it, and may be a file's size."""
+
 
 class SixgymError(ValueError):
-    """Base of all errors that come from what a user typed, passed or stored."""
+    """Base of all errors that come from what a user typed, passed or stored.
+
+    Args:
+        message: one line; of a very long one the middle is left out.
+    """
+
+    def __init__(self, message: object = "", *more: object) -> None:
+        text = str(message)
+        if len(text) > LONGEST:
+            half = LONGEST // 2
+            text = f"{text[:half]} [...] {text[-half:]}"
+        super().__init__(text, *more)
 
 
 class ParamsError(SixgymError):

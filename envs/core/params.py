@@ -10,9 +10,11 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 
+from sixgym.envs.backend.trace_formats import TraceError
+from sixgym.envs.backend.traces import digest_of
 from sixgym.envs.core.errors import ParamsError, UnknownIdError
 
 Source = Literal["paper", "notes", "related", "standard", "ours"]
@@ -21,7 +23,14 @@ was not seen), a related paper, common usage, or our choice."""
 
 
 def param(
-    default: Any, *, unit: str, source: Source, description: str, note: str = "", **limits: Any
+    default: Any,
+    *,
+    unit: str,
+    source: Source,
+    description: str,
+    note: str = "",
+    later: bool = False,
+    **limits: Any,
 ) -> Any:
     """A field of a `Params` class.
 
@@ -31,9 +40,11 @@ def param(
         source: where the default comes from.
         description: what the field means, one sentence.
         note: what to know of the source (a citation, why we chose it).
+        later: the field was added after results of the system had been stored. At its default it
+            is left out of the hash, so that those results keep their task.
         **limits: pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ``max_length``.
     """
-    extra: dict[str, Any] = {"unit": unit, "source": source, "note": note}
+    extra: dict[str, Any] = {"unit": unit, "source": source, "note": note, "later": later}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -59,6 +70,19 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+    _digests: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """Paths of the files that the values name, by field.
+
+        The value ends with the path; in a tuple, the string that names the file does.
+        """
+        return {}
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the content of each of `files`, by path, from when `create` was called."""
+        return self._digests
 
     @classmethod
     def create(cls, preset: str | None = None, **values: Any) -> Self:
@@ -70,7 +94,8 @@ class Params(BaseModel):
 
         Raises:
             UnknownIdError: there is no such preset.
-            ParamsError: a field is unknown, of the wrong type or out of range.
+            ParamsError: a field is unknown, of the wrong type or out of range, or there is no file
+                of a name.
         """
         name = "default" if preset is None else preset
         if not isinstance(name, str) or name not in cls.presets:
@@ -78,9 +103,13 @@ class Params(BaseModel):
             raise UnknownIdError(f"preset={preset!r}: unknown; allowed: {allowed}")
         merged = {**cls.presets[name], **{k: _plain(v) for k, v in values.items()}}
         try:
-            return cls(**merged)
+            made = cls(**merged)
         except ValidationError as error:
             raise ParamsError(_one_line(cls, error)) from None
+        for field, paths in made.files().items():
+            for path in paths:
+                made._digests[path] = _digest(field, path)
+        return made
 
     @classmethod
     def table(cls) -> list[ParamRow]:
@@ -88,9 +117,38 @@ class Params(BaseModel):
         return [_row(name, field) for name, field in cls.model_fields.items()]
 
     def config_hash(self) -> str:
-        """SHA-256 (first 16 hex digits) of all values in canonical JSON; names a task's physics."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 (first 16 hex digits) of all values in canonical JSON; names a task's physics.
+
+        Of a file it takes the content, wherever the file lies.
+        """
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("later") and values[name] == field.default:
+                del values[name]
+        for name, paths in self.files().items():
+            for path in paths:
+                digest = self._digests.get(path) or _digest(name, path)
+                values[name] = _with_digest(values[name], path, digest)
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(field: str, path: str) -> str:
+    try:
+        return digest_of(path)
+    except TraceError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise ParamsError(f"{field}={path!r}: {why}") from None
+
+
+def _with_digest(value: Any, path: str, digest: str) -> Any:
+    """A value with the digest in place of a path."""
+    if isinstance(value, list):
+        return [_with_digest(item, path, digest) for item in value]
+    if isinstance(value, str) and value.endswith(path):
+        return value.removesuffix(path) + f"sha256:{digest}"
+    return value
 
 
 def _plain(value: Any) -> Any:

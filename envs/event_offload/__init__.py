@@ -26,6 +26,7 @@ rule         the dual-threshold rule
 scores       where confidence scores come from: traces and score models
 tables       what every pair of thresholds achieves, counted exactly
 lookup       the best pair for every SNR
+sources      the channel from trace files and from Sionna
 state        the typed state of a batch of rows
 bank         the events as tensors, and drawing from them
 slot         one slot: requests, service, counts

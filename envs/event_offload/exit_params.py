@@ -71,4 +71,6 @@ class EventOffloadExitParams(EventOffloadBaseParams):
                     f"{name}={getattr(self, name)!r}: the agent decides at every exit; "
                     f"allowed: {only!r}"
                 )
+        if self.fading == "none" and self.channel != "model":
+            raise ValueError(f"fading='none': allowed with channel={self.channel!r}: 'rayleigh'")
         return self

@@ -11,13 +11,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from sixgym.envs.backend.rng import Draws
+from sixgym.envs.backend.rng import Draws, Kind
+from sixgym.envs.core.sources import MODEL
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
 from sixgym.envs.event_offload.bank import CONFIRMED, CORRECT, TAIL, EventBank
 from sixgym.envs.event_offload.exit_params import EventOffloadExitParams
 from sixgym.envs.event_offload.link import Link
 from sixgym.envs.event_offload.options import RESET_OPTIONS, apply_options
 from sixgym.envs.event_offload.scores import load_pool
+from sixgym.envs.event_offload.sources import GainSource, as_fading
 from sixgym.envs.event_offload.state import BURST, ENERGY, HELD, SLOT, SNR, SPLIT, SPLITS
 
 if TYPE_CHECKING:
@@ -178,6 +180,9 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
             device=device,
         )
         self.link = Link(params)
+        self._source: GainSource | None = None
+        if params.channel != MODEL:
+            self._source = GainSource(params, None, self.dtype, self.device)
         self._is_bursty = is_bursty
         self._has_battery = params.budget_mode == "battery"
         exits = self.num_exits = pool.num_exits
@@ -202,15 +207,19 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
         self.start_draws = self.draw_table({"world": ("key", ())})
         self.step_draws = self.draw_table({})
         self._event_draws = self.draw_table({"events": ("uniform", (params.num_events,))})
-        self._slot_draws = self.draw_table({"fading": ("cn", ()), "burst": ("uniform", ())})
+        drawn: dict[str, tuple[Kind, tuple[int, ...]]] = {"burst": ("uniform", ())}
+        if self._source is None:
+            drawn["fading"] = ("cn", ())
+        self._slot_draws = self.draw_table(drawn)
 
     # ------------------------------------------------------------------------------- the world
 
     def start(self, noise: Draws) -> ExitState:
         """First states: stationary channel and labels, the first event at its first exit."""
         key = noise["world"]
-        drawn = self._slot_draws.draw(key, torch.zeros_like(key))
-        fading = drawn["fading"]
+        first = torch.zeros_like(key)
+        drawn = self._slot_draws.draw(key, first)
+        fading = drawn["fading"] if self._source is None else self._recorded(key, first)
         burst = (drawn["burst"] < self.params.burst_share).to(self.dtype) * self._is_bursty
         zero = torch.zeros_like(burst)
         split = torch.full_like(burst, float(SPLITS.index(self.params.split)))
@@ -229,6 +238,11 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
             return torch.full_like(fading[:, 0], mean)
         return mean * fading.square().sum(-1)
 
+    def _recorded(self, key: Tensor, slot: Tensor) -> Tensor:
+        """(rows, 2) the gain of a slot of the channel's source."""
+        assert self._source is not None
+        return as_fading(self._source.at(key, slot).squeeze(-1))
+
     def _event(self, key: Tensor, vitals: Tensor) -> Tensor:
         """(rows,) int64 the event that stands at the slot and place in the vitals."""
         slot, event = vitals[:, SLOT].to(torch.int64), vitals[:, EVENT].to(torch.int64)
@@ -240,10 +254,13 @@ class EventOffloadExit(System[EventOffloadExitParams, ExitState]):
         """Gain and burst state one slot on; ``slot`` is its index, (rows,) int64."""
         p = self.params
         drawn = self._slot_draws.draw(state.key, slot)
-        fading = drawn["fading"]
-        if p.fading_correlation > 0.0:
-            rho = p.fading_correlation
-            fading = rho * state.fading + math.sqrt(1.0 - rho * rho) * fading
+        if self._source is not None:
+            fading = self._recorded(state.key, slot)
+        else:
+            fading = drawn["fading"]
+            if p.fading_correlation > 0.0:
+                rho = p.fading_correlation
+                fading = rho * state.fading + math.sqrt(1.0 - rho * rho) * fading
         burst = state.vitals[:, BURST]
         if self._is_bursty:
             stays = torch.where(burst > 0.0, 1.0 - p.burst_to_calm, p.calm_to_burst)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, Kind
 from sixgym.envs.core.game import Game, GameStep, Group, Joint, Moves
+from sixgym.envs.core.sources import MODEL
 from sixgym.envs.core.system import Metric, Score
 from sixgym.envs.event_offload.allocation import jain
 from sixgym.envs.event_offload.devices import (
@@ -33,6 +34,7 @@ from sixgym.envs.event_offload.options import RESET_OPTIONS, apply_options
 from sixgym.envs.event_offload.rule import run_exits
 from sixgym.envs.event_offload.sharing import Shares, Sharing
 from sixgym.envs.event_offload.slot import Counts, add_up, requests_of, serve_in_order
+from sixgym.envs.event_offload.sources import GainSource, as_fading
 from sixgym.envs.event_offload.state import CONFIRMED, HELD, NUM_VITALS, SLOT, SPLITS
 
 if TYPE_CHECKING:
@@ -117,6 +119,9 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
         """The uplink, with all of a server's bandwidth."""
         self.bank = DeviceBank(self.pools, p, dtype, where)
         """The events as tensors."""
+        self._source: GainSource | None = None
+        if p.channel != MODEL:
+            self._source = GainSource(p, p.num_devices, dtype, where)
         self._bursty = p.labels == "bursty"
         self._has_battery = p.budget_mode == "battery"
         self._triangle = p.geometry == "triangle"
@@ -159,6 +164,8 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
     def _set_draws(self) -> None:
         p, n = self.params, self.params.num_devices
         both: dict[str, tuple[Kind, tuple[int, ...]]] = {"fading": ("cn", (n,))}
+        if self._source is not None:
+            both = {"world": ("key", ())}
         if self._bursty:
             both["burst"] = ("uniform", (n,))
         events: dict[str, tuple[Kind, tuple[int, ...]]] = {"events": ("uniform", (n, p.num_events))}
@@ -176,7 +183,11 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
     def start(self, noise: Draws) -> MultiState:
         """First states: places and servers for the episode, stationary channels and labels."""
         p = self.params
-        fading = noise["fading"]
+        if self._source is None:
+            fading = noise["fading"]
+        else:
+            key = noise["world"]
+            fading = as_fading(self._source.at(key, torch.zeros_like(key)))
         zero = torch.zeros_like(fading[:, 0])
         if self._triangle:
             position = stand_in_triangle(noise["place"], self.corners)
@@ -294,10 +305,13 @@ class EventOffloadMulti(Game[EventOffloadMultiParams, MultiState]):
     def _next(self, state: MultiState, slot: _Slot, noise: Draws) -> MultiState:
         """The state after a slot: channels and labels go on, the vitals remember it."""
         p, counts = self.params, slot.counts
-        fading = noise["fading"]
-        if p.fading_correlation > 0.0:
-            rho = p.fading_correlation
-            fading = rho * state.fading + (1.0 - rho * rho) ** 0.5 * fading
+        if self._source is not None:
+            fading = as_fading(self._source.at(noise["world"], state.slot + 1.0))
+        else:
+            fading = noise["fading"]
+            if p.fading_correlation > 0.0:
+                rho = p.fading_correlation
+                fading = rho * state.fading + (1.0 - rho * rho) ** 0.5 * fading
         held = state.vitals[..., HELD]
         snr = torch.where(held < 0.0, state.mean_snr * fading.square().sum(1), held)
         burst = state.in_burst

@@ -225,6 +225,11 @@ class EventOffloadMultiParams(EventOffloadBaseParams):
             raise ValueError("eligible: a device without a server; allowed: at least one each")
         return self
 
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The traces of the scores of all devices, and of the channel."""
+        own = tuple(name for name in self.device_scores if name.endswith(".npz"))
+        return super().files() | ({"device_scores": own} if own else {})
+
     @property
     def server_events(self) -> int:
         """Capacity W_j of one server, events per slot: 48 by default."""

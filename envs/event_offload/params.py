@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from sixgym.envs.core.params import Params, param
+from sixgym.envs.core.sources import check_source, trace_path
 from sixgym.envs.event_offload.scores import Detector, MacProfile, ScoreName, ServerMode, Split
 
 FinalRule = Literal["head", "mid", "tail"] | float
@@ -200,6 +201,16 @@ class EventOffloadBaseParams(Params):
         ge=0.0,
         le=1.0,
     )
+    channel: str = param(
+        "model",
+        unit="",
+        source="ours",
+        description="Fading power of the uplink, mean 1: model: Rayleigh; trace:PATH: columns of a "
+        "file; sionna:KIND: TR 38.901 by Sionna over bandwidth_hz at 3.5 GHz, with the Doppler "
+        "shift that gives fading_correlation; KIND is tdl-a to tdl-e or umi-drop. See "
+        "`sixgym.envs.event_offload.sources`.",
+        later=True,
+    )
     bandwidth_hz: float = param(
         30e6, unit="Hz", source="notes", description="Uplink bandwidth B.", gt=0.0, le=1e12
     )
@@ -263,6 +274,11 @@ class EventOffloadBaseParams(Params):
         le=1001,
     )
 
+    @field_validator("channel")
+    @classmethod
+    def _channel_is_known(cls, value: str) -> str:
+        return check_source(value, sionna=True)
+
     @field_validator("final_rule", mode="before")
     @classmethod
     def _rule_or_threshold(cls, value: object) -> object:
@@ -280,6 +296,20 @@ class EventOffloadBaseParams(Params):
                 f"({self.calm_prevalence!r})"
             )
         return self
+
+    @model_validator(mode="after")
+    def _recording_fades_by_itself(self) -> Self:
+        if trace_path(self.channel) is not None and self.fading_correlation > 0.0:
+            raise ValueError(
+                f"fading_correlation={self.fading_correlation!r}: without effect on a recorded "
+                "channel; allowed: 0.0"
+            )
+        return self
+
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The traces of the scores and of the channel that are the user's own."""
+        named = {"traces": self.traces, "channel": trace_path(self.channel)}
+        return {name: (path,) for name, path in named.items() if path is not None}
 
     @property
     def burst_share(self) -> float:

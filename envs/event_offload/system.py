@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, Kind
+from sixgym.envs.core.sources import MODEL
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
 from sixgym.envs.event_offload.bank import EventBank
 from sixgym.envs.event_offload.expectation import (
@@ -43,6 +44,7 @@ from sixgym.envs.event_offload.slot import (
     serve_by_size,
     serve_in_order,
 )
+from sixgym.envs.event_offload.sources import GainSource, as_fading
 from sixgym.envs.event_offload.state import (
     DEPTH,
     NUM_VITALS,
@@ -127,6 +129,9 @@ class EventOffload(System[EventOffloadParams, State]):
         the compiler cannot take."""
         self.link = Link(params)
         """The uplink."""
+        self._source: GainSource | None = None
+        if params.channel != MODEL:
+            self._source = GainSource(params, None, self.dtype, self.device)
         self._bursty = params.labels == "bursty"
         prevalences: tuple[float, ...] = (params.prevalence,)
         if self._bursty:
@@ -186,6 +191,8 @@ class EventOffload(System[EventOffloadParams, State]):
         closes_here = p.semantics != "detect_then_offload"
         self._draws_local_class = closes_here and self.bank.num_classes > 1
         start: dict[str, tuple[Kind, tuple[int, ...]]] = {"fading": ("cn", ())}
+        if self._source is not None:
+            start = {"world": ("key", ())}
         if self._bursty:
             start["burst"] = ("uniform", ())
         step = dict(start)
@@ -201,7 +208,10 @@ class EventOffload(System[EventOffloadParams, State]):
     def start(self, noise: Draws) -> State:
         """First states: stationary fading and labels, nothing spent."""
         p = self.params
-        fading = noise["fading"]
+        if self._source is None:
+            fading = noise["fading"]
+        else:
+            fading = self._recorded(noise["world"], torch.zeros_like(noise["world"]))
         rows = fading.shape[0]
         snr = p.mean_snr * fading.square().sum(-1)
         zero, one = torch.zeros_like(snr), torch.ones_like(snr)
@@ -212,6 +222,11 @@ class EventOffload(System[EventOffloadParams, State]):
         columns += [zero] * (NUM_VITALS - len(columns))
         events = torch.full((rows, p.num_events), -1, device=snr.device)
         return State(fading, torch.stack(columns, 1), events)
+
+    def _recorded(self, key: Tensor, slot: Tensor) -> Tensor:
+        """(rows, 2) the gain of a slot of the channel's source."""
+        assert self._source is not None
+        return as_fading(self._source.at(key, slot).squeeze(-1))
 
     def with_options(self, state: State, options: Mapping[str, Any]) -> State:
         """First states under options of the reset, see the class and `apply_options`."""
@@ -343,10 +358,13 @@ class EventOffload(System[EventOffloadParams, State]):
     ) -> State:
         """The state after a slot: the channel and the labels go on, the vitals remember it."""
         p, counts = self.params, slot.counts
-        fading = noise["fading"]
-        if p.fading_correlation > 0.0:
-            rho = p.fading_correlation
-            fading = rho * state.fading + (1.0 - rho * rho) ** 0.5 * fading
+        if self._source is not None:
+            fading = self._recorded(noise["world"], state.slot + 1.0)
+        else:
+            fading = noise["fading"]
+            if p.fading_correlation > 0.0:
+                rho = p.fading_correlation
+                fading = rho * state.fading + (1.0 - rho * rho) ** 0.5 * fading
         snr = p.mean_snr * fading.square().sum(-1)
         snr = torch.where(state.held_snr < 0.0, snr, state.held_snr)
         burst = state.in_burst

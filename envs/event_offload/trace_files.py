@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sixgym.envs.backend.trace_formats import TraceError, npz_arrays
 from sixgym.envs.core.errors import ParamsError
 from sixgym.envs.event_offload.scores import EventPool
 
@@ -110,33 +110,10 @@ def parse_traces(raw: bytes, where: str) -> EventPool:
 
 
 def _arrays(raw: bytes, where: str) -> dict[str, Array]:
-    if not raw.startswith(b"PK"):
-        raise ParamsError(f"{where}: not an .npz archive; allowed: what numpy.savez writes")
     try:
-        with np.load(BytesIO(raw), allow_pickle=False) as archive:
-            return {name: _member(archive, name, where) for name in archive.files}
-    except ParamsError:
-        raise
-    except Exception as error:
-        # Whatever is raised: damage surfaces as errors of zipfile, zlib, tokenize and numpy.
-        raise ParamsError(f"{where}: damaged .npz archive ({_first_line(error)})") from None
-
-
-def _member(archive: Any, name: str, where: str) -> Array:
-    try:
-        return np.asarray(archive[name])
-    except ValueError as error:
-        if "pickle" in str(error).lower() or "object" in str(error).lower():
-            raise ParamsError(
-                f"{where}: array {name!r} holds pickled objects; allowed: plain numbers or text"
-            ) from None
-        raise ParamsError(
-            f"{where}: array {name!r} cannot be read ({_first_line(error)})"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        return npz_arrays(raw)
+    except TraceError as error:
+        raise ParamsError(f"{where}: {error}") from None
 
 
 def _conf(array: Array, where: str) -> NDArray[np.float32]:

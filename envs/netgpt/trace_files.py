@@ -7,8 +7,6 @@ goes into the parameters ``trace_bandwidth_mbps`` and ``trace_rtt_s``; `save_tra
 
 from __future__ import annotations
 
-import csv
-import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sixgym.envs.backend.trace_formats import (
+    TraceError,
+    csv_columns,
+    csv_header,
+    csv_text,
+    npz_arrays,
+)
 from sixgym.envs.core.errors import ParamsError
 from sixgym.envs.netgpt.params import NetGptBaseParams
 
@@ -100,42 +105,26 @@ def save_trace(path: str | Path, bandwidth_mbps: ArrayLike, rtt_s: ArrayLike) ->
     return str(path)
 
 
-def _csv_arrays(raw: bytes, where: str) -> dict[str, NDArray[Any]]:
+def _csv_arrays(raw: bytes, where: str) -> dict[str, NDArray[np.float64]]:
     try:
-        lines = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"))))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ParamsError(f"{where}: not a text of comma-separated values ({error})") from None
-    header = [name.strip() for name in lines[0]] if lines else []
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        raise ParamsError(
-            f"{where}: line 1 has no column {', '.join(missing)} (it has {header}); "
-            f"required: {', '.join(COLUMNS)}"
-        )
-    places = {name: header.index(name) for name in COLUMNS}
-    values: dict[str, list[float]] = {name: [] for name in COLUMNS}
-    for number, line in enumerate(lines[1:], start=2):
-        if not line:  # an empty last line
-            continue
-        for name, column in places.items():
-            word = line[column] if column < len(line) else ""
-            try:
-                values[name].append(float(word))
-            except ValueError:
-                raise ParamsError(
-                    f"{where}: line {number}, column {name}: {word!r}; allowed: a number"
-                ) from None
-    return {name: np.array(column) for name, column in values.items()}
+        text = csv_text(raw)
+        header = csv_header(text)
+        missing = [name for name in COLUMNS if name not in header]
+        if missing:
+            raise ParamsError(
+                f"{where}: line 1 has no column {', '.join(missing)} (it has {header}); "
+                f"required: {', '.join(COLUMNS)}"
+            )
+        return csv_columns(text, {name: header.index(name) for name in COLUMNS})
+    except TraceError as error:
+        raise ParamsError(f"{where}: {error}") from None
 
 
 def _npz_arrays(raw: bytes, where: str) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except Exception as error:
-        # Whatever is raised: damage surfaces as errors of zipfile, zlib, tokenize and numpy.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ParamsError(f"{where}: not an .npz archive of plain arrays ({reason})") from None
+        arrays = npz_arrays(raw)
+    except TraceError as error:
+        raise ParamsError(f"{where}: not an .npz archive of plain arrays ({error})") from None
     missing = [name for name in COLUMNS if name not in arrays]
     if missing:
         have = ", ".join(sorted(arrays)) or "nothing"

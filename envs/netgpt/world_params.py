@@ -282,6 +282,10 @@ class WorldParams(Params):
             )
         return self
 
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The trace, if there is one."""
+        return {} if self.trace is None else {"trace": (self.trace,)}
+
     @property
     def has_regimes(self) -> bool:
         """Whether the regime is a chain."""

@@ -24,6 +24,8 @@ params      every parameter with unit, range and source, and the presets
 state       the typed state of a batch of rows, and the controls
 model       the constants that the equations use
 channel     geometry, fading and the surface
+recordings  the columns of trace files
+sources     direct links and traffic from trace files, direct links from Sionna
 physics     extraction, access and queues of one slot, as pure functions
 controls    actions, controls and the blocks that are held
 optimisers  numerical optimisers of factors and orders

@@ -53,7 +53,9 @@ class Model:
         self.fixed_power = params.tx_mode == "fixed_power"
         self.follows_backlog = isinstance(params, RisNomaSelectParams) and params.hold == "queue"
         """Whether the volume is always the one of the "optimal available" rule."""
-        self.mean_bits = params.num_users * params.mean_arrival_bits
+        self.mean_user_bits = params.mean_arrival_bits
+        """Bits that arrive in a slot on average, one user."""
+        self.mean_bits = params.num_users * self.mean_user_bits
         """Bits that arrive in a slot on average, all users."""
         users, elements, antennas = self.users, self.elements, self.antennas
         self.link_sizes = [users * antennas, elements * antennas, users * elements]

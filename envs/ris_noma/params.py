@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from sixgym.envs.core.params import Params, param
+from sixgym.envs.core.sources import MODEL, check_carrier, check_source, trace_path
+from sixgym.envs.ris_noma.recordings import arrival_table
 
 TxMode = Literal["min_power", "fixed_power", "tdma"]
 Workload = Literal["log", "linear", "power"]
@@ -217,6 +219,17 @@ class RisNomaBaseParams(Params):
         le=10.0,
     )
 
+    channel: str = param(
+        "model",
+        unit="",
+        source="ours",
+        description="Small-scale fading of the direct links, mean power 1; the surface's links "
+        "keep their model. model: Rician; trace:PATH: columns of a file; sionna:KIND: TR 38.901 by "
+        "Sionna at carrier_hz, with the Doppler shift that gives fading_correlation; KIND is tdl-a "
+        "to tdl-e or umi-drop. See `sixgym.envs.ris_noma.sources`.",
+        later=True,
+    )
+
     # ----------------------------------------------------------------------------------- geometry
     ap_height_m: float = param(
         10.0, unit="m", source="ours", description="Height of the access point at x=y=0.", ge=0.0
@@ -327,6 +340,14 @@ class RisNomaBaseParams(Params):
     max_task_bits: float = param(
         6e4, unit="bit", source="ours", description="Largest task.", gt=0.0, le=1e9
     )
+    arrivals: str = param(
+        "model",
+        unit="",
+        source="ours",
+        description="Raw bits that arrive: model: tasks as above; trace:PATH: columns of a file, "
+        "see `sixgym.envs.ris_noma.sources`; max_task_bits still scales the observation.",
+        later=True,
+    )
     queue_limit_bits: float = param(
         6e4,
         unit="bit",
@@ -422,9 +443,36 @@ class RisNomaBaseParams(Params):
             )
         return self
 
+    @field_validator("channel")
+    @classmethod
+    def _channel_is_known(cls, value: str) -> str:
+        return check_source(value, sionna=True)
+
+    @field_validator("arrivals")
+    @classmethod
+    def _arrivals_are_known(cls, value: str) -> str:
+        return check_source(value)
+
+    @model_validator(mode="after")
+    def _direct_link_has_one_source(self) -> Self:
+        check_carrier(self.channel, self.carrier_hz)
+        if self.channel != MODEL and self.rician_direct > 0.0:
+            raise ValueError(
+                f"rician_direct={self.rician_direct!r}: without effect with "
+                f"channel={self.channel!r}; allowed: 0.0"
+            )
+        return self
+
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The recordings of channel and traffic."""
+        named = {"channel": trace_path(self.channel), "arrivals": trace_path(self.arrivals)}
+        return {name: (path,) for name, path in named.items() if path is not None}
+
     @property
     def mean_arrival_bits(self) -> float:
         """Mean of the bits that arrive at a user in a slot."""
+        if self.arrivals != MODEL:
+            return float(arrival_table(self)[1].mean())
         return self.arrival_probability * (self.min_task_bits + self.max_task_bits) / 2.0
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, Kind
 from sixgym.envs.core.errors import ActionError
+from sixgym.envs.core.sources import MODEL
 from sixgym.envs.core.system import Action, Metric, Score, Step, System
 from sixgym.envs.ris_noma.channel import (
     Air,
@@ -39,6 +40,7 @@ from sixgym.envs.ris_noma.params import (
 from sixgym.envs.ris_noma.physics import Slot, next_users, serve
 from sixgym.envs.ris_noma.scene import draw_scene
 from sixgym.envs.ris_noma.solvers import solve_ao, solve_block, solver_ops
+from sixgym.envs.ris_noma.sources import ArrivalSource, DirectSource
 from sixgym.envs.ris_noma.state import (
     BUCKETS,
     COMPUTE,
@@ -143,6 +145,12 @@ class RisNomaBase(System[P, State]):
         )
         self.model = Model(params, dtype, self.device)
         self._observer = Observer(self.model)
+        self._direct: DirectSource | None = None
+        self._traffic: ArrivalSource | None = None
+        if params.channel != MODEL:
+            self._direct = DirectSource(params, self.dtype, self.device)
+        if params.arrivals != MODEL:
+            self._traffic = ArrivalSource(params, self.dtype, self.device)
         constant = self.model.constant
         self._busy = constant(params.arrival_probability)
         self._least_task = constant(params.min_task_bits)
@@ -158,6 +166,8 @@ class RisNomaBase(System[P, State]):
         }
         if model.error_links:
             step["csi"] = ("cn", (model.error_links,))
+        if self._direct is not None or self._traffic is not None:
+            step["world"] = ("key", ())
         self.step_draws = self.draw_table(step)
         self.start_draws = self.draw_table(
             step
@@ -178,18 +188,20 @@ class RisNomaBase(System[P, State]):
         )
         los, scatter = link_statistics(model, position)
         links = torch.addcmul(los, scatter.unsqueeze(1), self._innovation(noise))
-        arrivals = self._arrivals(noise)
+        ages = [INITIAL_AGE if p.init == "default" else 0.0] * 3
+        clock = torch.tensor([*ages, 0.0], dtype=self.dtype, device=self.device)
+        clock = clock.repeat(radius.shape[0], 1)
+        links = self._with_direct(links, scatter, noise, clock)
+        arrivals = self._arrivals(noise, clock)
         zero = torch.zeros_like(arrivals)
         columns = [
-            torch.full_like(arrivals, p.mean_arrival_bits),
+            torch.full_like(arrivals, model.mean_user_bits),
             torch.full_like(arrivals, max(INITIAL_RHO, p.rho_min)),
             *[zero] * (BUCKETS - 2 + model.window - 1),
             arrivals,
         ]
         rows = arrivals.shape[0]
         identity = torch.arange(model.users, device=self.device)
-        ages = [INITIAL_AGE if p.init == "default" else 0.0] * 3
-        clock = torch.tensor([*ages, 0.0], dtype=self.dtype, device=self.device)
         state = State(
             links=links,
             los=los,
@@ -198,7 +210,7 @@ class RisNomaBase(System[P, State]):
             position_m=position,
             surface=surface_of(model, (2.0 * noise["controls"] - 1.0) * math.pi),
             order=identity.repeat(rows, 1),
-            clock=clock.repeat(rows, 1),
+            clock=clock,
             totals=torch.zeros(rows, 6, dtype=self.dtype, device=self.device),
             gain=torch.zeros(rows, 0, dtype=self.dtype, device=self.device),
             aligned=torch.zeros(rows, 0, dtype=self.dtype, device=self.device),
@@ -241,6 +253,7 @@ class RisNomaBase(System[P, State]):
         """
         model, powers = self.model, self.info_level > 0
         links = evolve_links(model, state, self._innovation(noise))
+        links = self._with_direct(links, state.scatter, noise, clock)
         gain, aligned = state.gain, state.aligned
         air: Air
         if model.hears_gains:
@@ -251,7 +264,7 @@ class RisNomaBase(System[P, State]):
         else:
             air = true_air(model, state.links, controls.surface)
         slot = serve(model, state, controls, air, traffic, powers)
-        arrivals = self._arrivals(noise)
+        arrivals = self._arrivals(noise, clock)
         sums = self._sums(slot, arrivals)
         reward, scalars = self._account(sums, ops)
         metrics: dict[str, Tensor] = {}
@@ -284,11 +297,20 @@ class RisNomaBase(System[P, State]):
             return noise["fading"]
         return torch.cat([noise["fading"], noise["csi"]], -1)
 
-    def _arrivals(self, noise: Draws) -> Tensor:
+    def _with_direct(self, links: Tensor, scatter: Tensor, noise: Draws, clock: Tensor) -> Tensor:
+        """Links whose direct part is the channel source's, where there is one."""
+        if self._direct is None:
+            return links
+        return self._direct.put_in(links, scatter, noise["world"], clock[:, 3])
+
+    def _arrivals(self, noise: Draws, clock: Tensor) -> Tensor:
         """(rows, users) bits: with probability p_on a task uniform in [D_min, D_max].
 
-        One uniform decides both: below p_on it is again uniform when divided by p_on.
+        One uniform decides both: below p_on it is again uniform when divided by p_on. With a
+        recording what it holds for the slot on the clock, (rows, 4).
         """
+        if self._traffic is not None:
+            return self._traffic.at(noise["world"], clock[:, 3])
         uniform = noise["arrivals"]
         size = torch.addcmul(self._least_task, uniform, self._task_slope)
         return torch.where(uniform < self._busy, size, self.model.zero)

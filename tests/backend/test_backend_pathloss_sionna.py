@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sionna.phy.channel.tr38901 import InHScenario, PanelArray, UMaScenario, UMiScenario
 from torch import Tensor
 
 from sixgym.envs.backend import pathloss
+
+pytest.importorskip("sionna", reason="Sionna is not installed (extra dev)")
+
+from sionna.phy.channel.tr38901 import (
+    InHScenario,
+    PanelArray,
+    UMaScenario,
+    UMiScenario,
+)
 
 F64 = torch.float64
 USERS = 400

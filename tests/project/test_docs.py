@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/jobs.md", "docs/own.md")
+PAGES = ("README.md", "docs/jobs.md", "docs/own.md", "docs/traces.md")
 SYSTEMS = tuple(
     f"docs/environments/{name}.md"
-    for name in ("event_offload", "llm_mac", "netgpt", "twin_mobility")
+    for name in ("ris_noma", "event_offload", "llm_mac", "netgpt", "twin_mobility")
 )
 COMMANDS = (*PAGES, "docs/environments/twin_mobility.md")
 """Pages whose commands run; on the other systems' pages some wait for what a reader brings."""
@@ -64,6 +64,8 @@ def smaller(words: list[str]) -> list[str]:
         return [*SMALLER[command], "--policy", "random", "--policy", "round_robin"]
     if words == ["train", "twin_mobility/mappo"]:
         return [*SMALLER[command], "--set", "env_kwargs.max_episode_steps=16"]
+    if words[:2] == ["train", "netgpt/bc"]:  # imitation has no rollouts to make shorter
+        return [*SMALLER[command][:8], "--set", "hyperparameters.n_epochs=2"]
     return SMALLER.get(command, [])
 
 

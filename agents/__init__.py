@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from sixgym.agents.export import export_policy
     from sixgym.agents.policies import NeuralPolicy, load_policy, save_policy
     from sixgym.agents.train import RunResult, train_from_config
+    from sixgym.agents.zoo_index import load
 
 __all__ = [
     "NeuralPolicy",
     "RunResult",
     "TrainConfig",
     "export_policy",
+    "load",
     "load_policy",
     "save_policy",
     "train_from_config",
@@ -36,6 +38,7 @@ _HOMES = {
     "RunResult": "train",
     "TrainConfig": "config",
     "export_policy": "export",
+    "load": "zoo_index",
     "load_policy": "policies",
     "save_policy": "policies",
     "train_from_config": "train",

@@ -136,10 +136,15 @@ class ValueNetwork(_Strict):
     activation_fn: Activation = "relu"
 
 
-class Hyperparameters(_Strict):
-    """What every algorithm takes."""
+class Settings(_Strict):
+    """What every algorithm takes, the ones that imitate too."""
 
     learning_rate: Schedule = 3e-4
+
+
+class Hyperparameters(Settings):
+    """What every algorithm takes that learns from rewards."""
+
     gamma: Fraction = 0.99
     stats_window_size: Positive = 100
 
@@ -274,13 +279,37 @@ class TD3(Deterministic):
     target_noise_clip: Coefficient = 0.5
 
 
+class CloningNetwork(_Strict):
+    """``policy_kwargs`` of behaviour cloning."""
+
+    net_arch: Annotated[list[int], _layers()] = [64, 64]
+    activation_fn: Activation = "tanh"
+
+
+class Cloning(Settings):
+    """Behaviour cloning of a baseline, see `sixgym.agents.cloning`."""
+
+    teacher: str = Field(description="name of the baseline that is imitated")
+    learning_rate: Schedule = 1e-3
+    batch_size: Positive = 256
+    n_epochs: Positive = Field(50, description="most passes over the pairs in a round")
+    patience: Positive = Field(
+        8, description="passes without a better fit of what is held out, after which a round ends"
+    )
+    holdout: float = Field(0.1, gt=0, lt=1, description="share of the rows that is held out")
+    dagger_rounds: NonNegative = Field(
+        0, description="further rounds in which the student acts and the teacher is asked"
+    )
+    policy_kwargs: CloningNetwork = CloningNetwork()
+
+
 class Algorithm(NamedTuple):
-    """An algorithm of Stable-Baselines3 or sb3-contrib, or one made of theirs."""
+    """An algorithm of Stable-Baselines3 or sb3-contrib, or one of ours."""
 
     name: str
     path: str
     """``module:Class``."""
-    hyperparameters: type[Hyperparameters]
+    hyperparameters: type[Settings]
     policies: tuple[str, ...]
     """Names that ``policy`` may have; the first is the default."""
     actions: tuple[str, ...]
@@ -305,6 +334,9 @@ def _load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+CLONING = "bc"
+"""The algorithm that imitates a baseline; it is no class of Stable-Baselines3."""
+
 HYBRID = "HybridPolicy"
 """The policy of a choice and some numbers, see `sixgym.agents.hybrid`."""
 
@@ -314,8 +346,8 @@ POLICIES = {HYBRID: "sixgym.agents.hybrid_sb3:HybridPolicy"}
 _MLP = ("MlpPolicy", "MultiInputPolicy")
 _OR_HYBRID = (*_MLP, HYBRID)
 _LSTM = ("MlpLstmPolicy", "MultiInputLstmPolicy")
-_ANY = ("Discrete", "MultiDiscrete", "Box")
-_COUNTED = ("Discrete", "MultiDiscrete")
+_COUNTED = ("Discrete", "MultiDiscrete", "MultiBinary")
+_ANY = (*_COUNTED, "Box")
 _BOX = ("Box",)
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -345,7 +377,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "sb3_contrib:RecurrentPPO",
             RecurrentPPO,
             _LSTM,
-            _ANY,
+            ("Discrete", "MultiDiscrete", "Box"),  # its buffer keeps switches as int8, and fails
             "distribution",
             True,
             recurrent=True,
@@ -358,6 +390,9 @@ ALGORITHMS: dict[str, Algorithm] = {
             ("MultiDiscrete", "Box"),
             "team",
             True,
+        ),
+        Algorithm(
+            CLONING, "sixgym.agents.cloning:clone", Cloning, _OR_HYBRID, _ANY, "distribution", False
         ),
     )
 }

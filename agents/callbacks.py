@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sixgym.agents import checkpoint, snapshot
-from sixgym.agents.evaluate import Evaluator, Point
+from sixgym.agents.evaluate import Evaluator, Point, is_better
 from sixgym.agents.export import export_policy
 from sixgym.agents.logs import CsvTable, TensorBoardLog
 
@@ -114,19 +114,12 @@ class Boundary(BaseCallback):
         self.table.add(step, values)
         self.board.scalars(step, {f"eval/{k}": v for k, v in values.items()})
         self.save_policy(policy, "last", point)
-        if self._is_better(point):
+        if is_better(self.evaluator.headline, point, self.best):
             self.best = point
             self.save_policy(policy, "best", point)
             if step > 0:
                 # Without the replay buffer: the best state is for looking at, not for going on.
                 self._save("best", replay=False)
-
-    def _is_better(self, point: Point) -> bool:
-        new = self._headline(point)
-        old = None if self.best is None else self._headline(self.best)
-        if new is None or old is None:
-            return old is None
-        return new > old if self.evaluator.headline.higher_is_better else new < old
 
     def _headline(self, point: Point) -> float | None:
         return point[self.evaluator.headline.name]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +37,24 @@ def write(folder: Path, name: str, snapshot: Snapshot) -> Path:
 
     Returns:
         The path of its JSON file.
+
+    Raises:
+        CheckpointError: it cannot be written: the disk is full, the folder may not be written to.
+            The previous checkpoint is still there then, and nothing of the new one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.json"
+    try:
+        return _write(folder, name, snapshot, target)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):  # leave no half file on a full disk
+            for scratch in folder.glob(f"{name}*.tmp"):
+                scratch.unlink()
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{target}: cannot be written: {reason}") from error
+
+
+def _write(folder: Path, name: str, snapshot: Snapshot, target: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     old = _tensor_files(folder, name)
     data = folder / f"{name}-{snapshot.values.get('num_timesteps', 0):012d}.safetensors"
     if data.exists():  # the same step again: never write over what a JSON refers to
@@ -73,18 +89,21 @@ def read(folder: Path, name: str) -> Snapshot:
         CheckpointError: a file is missing, truncated, altered or not a checkpoint.
     """
     values, described = _read_json(folder / f"{name}.json")
-    data = folder / described["file"]
+    data = folder / str(described.get("file"))
     if data.parent != folder or not data.is_file():
         raise CheckpointError(f"{data}: no such file, named in {name}.json")
     size = data.stat().st_size
-    if size != described["bytes"]:
-        raise CheckpointError(f"{data}: {size} bytes; allowed: {described['bytes']}: truncated?")
-    if _sha256(data) != described["sha256"]:
-        raise CheckpointError(f"{data}: altered: not the checksum in {name}.json")
+    if size != described.get("bytes"):
+        wanted = described.get("bytes")
+        raise CheckpointError(f"{data}: {size} bytes; allowed: {wanted}: truncated?")
     try:
+        if _sha256(data) != described.get("sha256"):
+            raise CheckpointError(f"{data}: altered: not the checksum in {name}.json")
         return Snapshot(load_file(data), values)
     except SafetensorError as error:
         raise CheckpointError(f"{data}: not a safetensors file: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{data}: cannot be read: {error.strerror}") from None
 
 
 def read_values(folder: Path, name: str) -> dict[str, Any]:
@@ -101,14 +120,19 @@ def _read_json(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: truncated or not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint; allowed: format {FORMAT!r}")
     digest = content.pop("sha256", None)
     if digest != _own_digest(content):
         raise CheckpointError(f"{path}: altered: not its own checksum")
-    return content["values"], content["tensors"]
+    values, tensors = content.get("values"), content.get("tensors")
+    if not (isinstance(values, dict) and isinstance(tensors, dict)):
+        raise CheckpointError(f"{path}: not a checkpoint: no values or no tensors in it")
+    return values, tensors
 
 
 def _own_digest(content: dict[str, Any]) -> str:

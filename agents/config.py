@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -27,7 +27,14 @@ from pydantic import (
     model_validator,
 )
 
-from sixgym.agents.algorithms import ALGORITHMS, HYBRID, Algorithm, Hyperparameters
+from sixgym.agents.algorithms import (
+    ALGORITHMS,
+    CLONING,
+    HYBRID,
+    Algorithm,
+    Hyperparameters,
+    Settings,
+)
 from sixgym.envs.core import plugins
 from sixgym.envs.core.errors import ConfigError
 from sixgym.envs.core.worlds import ROWS_PER_SEED, SEEDS
@@ -92,7 +99,7 @@ class TrainConfig(_Strict):
     )
     algorithm: str = Field(description="what learns")
     policy: str = Field(description="policy class; the algorithm's first if left out")
-    hyperparameters: SerializeAsAny[Hyperparameters] = Field(
+    hyperparameters: SerializeAsAny[Settings] = Field(
         description="of the algorithm; what is left out is SB3's default"
     )
     shared: bool = Field(
@@ -107,6 +114,16 @@ class TrainConfig(_Strict):
     num_envs: int = Field(64, ge=1, le=ROWS_PER_SEED, description="rows trained on together")
     total_steps: Positive = Field(description="environment steps, all rows together")
     seeds: list[TrainingSeed] = Field([0], min_length=1, description="one run each")
+    untuned: bool = Field(
+        False,
+        description="nobody searched for these hyper-parameters: what it trains ships with one "
+        'seed, is labelled "untuned, one seed" and is outside the ranking',
+    )
+    cost: Literal["fast", "slow"] = Field(
+        "fast",
+        description="of playing it: slow is more than some 20 seconds of a processor for 256 "
+        "episodes; a board then asks for the first 32 of them",
+    )
     finite_horizon: bool = Field(
         False,
         description="learn that nothing is worth anything after the time limit, instead of "
@@ -162,6 +179,21 @@ class TrainConfig(_Strict):
                 f"hyperparameters.batch_size={chosen['batch_size']}: allowed: at most "
                 f"n_steps x num_envs = {rollout}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_cloning(self) -> Self:
+        if self.algorithm != CLONING:
+            return self
+        for field, value, allowed in (
+            ("finite_horizon", self.finite_horizon, False),
+            ("normalize.reward", self.normalize.reward, False),
+            ("device", self.device, "cpu"),
+        ):
+            if value != allowed:
+                raise ValueError(f"{field}={value!r}: allowed with algorithm='bc': {allowed!r}")
+        if self.num_envs < 2:
+            raise ValueError("num_envs=1: allowed with algorithm='bc': 2 or more, one is held out")
         return self
 
     @property

@@ -13,7 +13,7 @@ from sixgym.baselines.policy import Baseline, baseline
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Policy, rollout, score_values
 from sixgym.envs.core.system import Score
-from sixgym.envs.core.worlds import row_seed
+from sixgym.envs.core.worlds import World, row_seed
 
 Point = dict[str, float | None]
 """One evaluation: every score by name, None where it has no value; ``step`` where one trains."""
@@ -30,13 +30,19 @@ class Evaluator:
     Args:
         config: environment, episodes, and whether policies act deterministically.
         acts_as: the baseline that will be played, if it acts in a variant of the environment.
+        world: whose first episodes are played instead.
     """
 
-    def __init__(self, config: TrainConfig, acts_as: Baseline | None = None) -> None:
-        id, kwargs = _variant(config, acts_as)
+    def __init__(
+        self,
+        config: TrainConfig,
+        acts_as: Baseline | None = None,
+        world: World = "validation",
+    ) -> None:
+        id, kwargs = acting_variant(config, acts_as)
         self.deterministic = config.evaluation.deterministic
         self.env: Any = gym.make_vec(id, num_envs=config.evaluation.episodes, **kwargs)
-        self.seeds = row_seed("validation", 0) + np.arange(config.evaluation.episodes)
+        self.seeds = row_seed(world, 0) + np.arange(config.evaluation.episodes)
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -63,6 +69,14 @@ class Evaluator:
         self.env.close()
 
 
+def is_better(score: Score, new: Point, old: Point | None) -> bool:
+    """Whether an evaluation beats another by a score; one without a value beats nothing."""
+    mine, theirs = new[score.name], None if old is None else old[score.name]
+    if mine is None or theirs is None:
+        return theirs is None
+    return mine > theirs if score.higher_is_better else mine < theirs
+
+
 def play_baselines(config: TrainConfig) -> dict[str, Point]:
     """The configuration's baselines on the validation episodes, by name.
 
@@ -78,10 +92,14 @@ def play_baselines(config: TrainConfig) -> dict[str, Point]:
     return found
 
 
-def _variant(config: TrainConfig, acts_as: Baseline | None) -> tuple[str, dict[str, Any]]:
-    """The id and arguments of the environment that is evaluated in.
+def acting_variant(config: TrainConfig, acts_as: Baseline | None) -> tuple[str, dict[str, Any]]:
+    """The id and arguments of the environment that a policy plays in.
 
     Compilation is left out: a batch of another size would be compiled anew.
+
+    Args:
+        config: the environment.
+        acts_as: the baseline that plays, if it acts in a variant of it; None: what was trained.
     """
     kwargs: dict[str, Any] = {k: v for k, v in config.env_kwargs.items() if k != "compile"}
     if config.preset is not None:

@@ -145,9 +145,11 @@ def describe(space: gym.Space[Any]) -> dict[str, JsonValue]:
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"kind": "MultiBinary", "shape": list(space.shape)}
     if isinstance(space, spaces.Box):
         return {"kind": "Box", "shape": list(space.shape), "dtype": str(space.dtype)}
-    raise PolicyError(f"space={space}: allowed: Box, Discrete, MultiDiscrete, Dict")
+    raise PolicyError(f"space={space}: allowed: Box, Discrete, MultiDiscrete, MultiBinary, Dict")
 
 
 class NeuralPolicy(nn.Module):
@@ -191,7 +193,7 @@ class NeuralPolicy(nn.Module):
             layers += [nn.Linear(width, size), ACTIVATIONS[architecture.activation]()]
             width = size
         self.hidden = nn.Sequential(*layers)
-        outputs = _outputs(action_space)
+        outputs = _outputs(action_space, masked=architecture.masked)
         self.head = nn.Linear(width, outputs)
         if architecture.head == "squashed":
             self.log_std_head = nn.Linear(width, outputs)
@@ -273,6 +275,19 @@ class NeuralPolicy(nn.Module):
             actions = self._act(latent, deterministic, masks)
         return (actions if batched else actions[0]), state
 
+    def features(self, observation: Any) -> Tensor:
+        """(rows, width) float32 of a batch of observations (of one agent), as the layers see it."""
+        return self._features(observation)[0]
+
+    @property
+    def choice_sizes(self) -> list[int]:
+        """How many options each choice of a discrete action has; a switch has two.
+
+        Raises:
+            PolicyError: the actions are not discrete.
+        """
+        return _choices(self.action_space)
+
     def _features(self, observation: Any) -> tuple[Tensor, bool]:
         """Flat float32 features (rows, width), and whether the observation had a row axis."""
         flat, batched = [], True
@@ -320,15 +335,18 @@ class NeuralPolicy(nn.Module):
         output = self.head(latent)
         if isinstance(space, spaces.Box):
             return self._act_in_box(space, latent, output, deterministic)
-        is_value = kind == "q"
-        choice = output.argmax(dim=1) if is_value else self._choose(output, deterministic, masks)
+        if kind == "q":
+            choice = output.argmax(dim=1)
+        elif isinstance(space, spaces.MultiBinary) and not self.architecture.masked:
+            choice = self._switch(output, deterministic)
+        else:
+            choice = self._choose(output, deterministic, masks)
         actions: NDArray[Any] = choice.numpy().reshape(-1, *(space.shape or ()))
         return actions
 
     def _choose(self, logits: Tensor, deterministic: bool, masks: Any) -> Tensor:
         """Categorical choices: (rows,) or (rows, factors)."""
-        space = self.action_space
-        sizes = [int(n) for n in np.ravel(getattr(space, "nvec", getattr(space, "n", 0)))]
+        sizes = _choices(self.action_space)
         if masks is not None and self.architecture.masked:
             allowed = torch.as_tensor(masks, dtype=torch.bool).reshape(logits.shape)
             logits = torch.where(allowed, logits, torch.tensor(-1e8))
@@ -340,6 +358,13 @@ class NeuralPolicy(nn.Module):
             else:
                 chosen.append(torch.multinomial(chance, 1, generator=self._noise)[:, 0])
         return torch.stack(chosen, dim=1)
+
+    def _switch(self, logits: Tensor, deterministic: bool) -> Tensor:
+        """Switches that are on with the logits' probabilities: (rows, switches) of 0.0 and 1.0."""
+        chance = torch.sigmoid(logits)
+        if deterministic:
+            return torch.round(chance)
+        return (torch.rand(chance.shape, generator=self._noise) < chance).to(chance.dtype)
 
     def _act_in_box(
         self, space: spaces.Box, latent: Tensor, output: Tensor, deterministic: bool
@@ -396,15 +421,25 @@ def _width(space: gym.Space[Any]) -> int:
     raise PolicyError(f"observation space {space}: allowed: Box, Discrete, or a Dict of these")
 
 
-def _outputs(space: gym.Space[Any]) -> int:
-    """Numbers that the last layer yields for an action space."""
+def _choices(space: gym.Space[Any]) -> list[int]:
+    """Sizes of the choices of a discrete action space; a switch is a choice of off and on."""
     if isinstance(space, spaces.Discrete):
-        return int(space.n)
+        return [int(space.n)]
     if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    if isinstance(space, spaces.Box):
+        return [int(n) for n in np.ravel(space.nvec)]
+    if isinstance(space, spaces.MultiBinary):
+        return [2] * int(np.prod(space.shape))
+    raise PolicyError(f"action space {space}: allowed: Box, Discrete, MultiDiscrete, MultiBinary")
+
+
+def _outputs(space: gym.Space[Any], *, masked: bool) -> int:
+    """Numbers that the last layer yields for an action space.
+
+    A switch has one logit, and two where actions are masked, as in sb3-contrib.
+    """
+    if isinstance(space, spaces.Box) or (isinstance(space, spaces.MultiBinary) and not masked):
         return int(np.prod(space.shape))
-    raise PolicyError(f"action space {space}: allowed: Box, Discrete, MultiDiscrete")
+    return sum(_choices(space))
 
 
 def save_policy(

@@ -9,6 +9,7 @@ objects in place, because optimisers and SB3's own local variables hold referenc
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from operator import attrgetter
@@ -238,7 +239,9 @@ def _restore_normalizer(model: BaseAlgorithm, tensors: Tensors, values: dict[str
 
 def _take_log(model: BaseAlgorithm, values: dict[str, Any]) -> None:
     log = model.logger
-    values["log"] = {k: _plain(v) for k, v in log.name_to_value.items()}
+    # SB3's explained variance is nan where all returns are equal, which JSON has no number for.
+    told = {k: _plain(v) for k, v in log.name_to_value.items()}
+    values["log"] = {k: v if math.isfinite(v) else str(v) for k, v in told.items()}
     values["log counts"] = dict(log.name_to_count)
     values["log excluded"] = {k: list(v) for k, v in log.name_to_excluded.items()}
     values["episodes"] = [_plain(e) for e in model.ep_info_buffer or ()]
@@ -246,9 +249,9 @@ def _take_log(model: BaseAlgorithm, values: dict[str, Any]) -> None:
 
 
 def _restore_log(model: BaseAlgorithm, values: dict[str, Any]) -> None:
-    log = model.logger
+    log, told = model.logger, values["log"]
     for live, saved in (
-        (log.name_to_value, values["log"]),
+        (log.name_to_value, {k: float(v) if isinstance(v, str) else v for k, v in told.items()}),
         (log.name_to_count, values["log counts"]),
         (log.name_to_excluded, {k: tuple(v) for k, v in values["log excluded"].items()}),
     ):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sixgym.agents import checkpoint
-from sixgym.agents.algorithms import HYBRID, linear
+from sixgym.agents.algorithms import CLONING, HYBRID, linear
 from sixgym.agents.callbacks import Boundary, EntropySchedule
+from sixgym.agents.cloning_run import clone_seed
 from sixgym.agents.config import TrainConfig
-from sixgym.agents.evaluate import Evaluator, Point, play_baselines
+from sixgym.agents.demonstrations import check_teacher
+from sixgym.agents.evaluate import Evaluator, play_baselines
 from sixgym.agents.export import begin_with
 from sixgym.agents.figures import learning_curve
 from sixgym.agents.hybrid import hybrid_sizes
@@ -27,63 +27,25 @@ from sixgym.agents.logs import (
     now,
     write_json,
 )
-from sixgym.agents.policies import ACTIVATIONS, save_policy
+from sixgym.agents.policies import ACTIVATIONS
+from sixgym.agents.records import RunResult as RunResult
+from sixgym.agents.records import (
+    check_same,
+    identity,
+    policy_writer,
+    progress_bar,
+    reporter,
+)
 from sixgym.agents.runs import folders, new_folder, origin, torch_threads
 from sixgym.agents.tracking import tracked
 from sixgym.baselines.policy import baseline
-from sixgym.envs.core.errors import CheckpointError, ConfigError
+from sixgym.envs.core.errors import ConfigError
 from sixgym.envs.core.registry import entry
-from sixgym.envs.core.system import Score
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecEnv
-
-    from sixgym.agents.policies import AnyPolicy
-
-IDENTITY = (
-    "env",
-    "preset",
-    "env_kwargs",
-    "algorithm",
-    "policy",
-    "shared",
-    "start",
-    "hyperparameters",
-    "num_envs",
-    "total_steps",
-    "finite_horizon",
-    "normalize",
-    "evaluation",
-    "device",
-    "threads",
-)
-"""Fields that must be the same for a checkpoint to be continued: all that decide its numbers
-(the baselines of ``evaluation`` do not)."""
-
-
-class RunResult(NamedTuple):
-    """One finished training of one seed."""
-
-    seed: int
-    folder: Path
-    """``run.json``, ``progress.csv``, ``evaluations.csv``, checkpoints, policies, tensorboard."""
-    steps: int
-    seconds: float
-    """Wall time, over all processes that it took."""
-    curve: list[Point]
-    """Every evaluation on the validation episodes."""
-    best: Point
-    """The evaluation of the best policy by the headline score."""
-    policy: Path
-    """Weights of the best policy; its card is beside them."""
-    figure: Path
-    """The learning curve of all seeds of the run."""
-    wandb: Path | None
-    """Folder of the W&B run."""
-    score: Score
-    """The headline score that ``best`` is the best by."""
 
 
 def train_from_config(
@@ -130,7 +92,7 @@ def _train_seeds(
     write_json(folder / "baselines.json", baselines)
     results: list[RunResult] = []
     for seed in config.seeds:
-        results.append(_train_seed(config, seed, folder, wandb=wandb, resume=resume))
+        results.append(train_seed(config, seed, folder, wandb=wandb, resume=resume))
         curves = {r.seed: r.curve for r in results}
         title = f"{config.env}, {config.algorithm}"
         learning_curve(results[0].figure, curves, baselines, results[0].score, title)
@@ -188,13 +150,19 @@ def check(config: TrainConfig) -> None:
     is_dict = type(observation).__name__ == "Dict"
     takes_dict = config.policy.startswith("MultiInput") or config.policy == HYBRID
     if config.method.head != "team" and is_dict != takes_dict:
-        fitting = [p for p in config.method.policies if p.startswith("MultiInput") == is_dict]
+        fitting = [
+            p
+            for p in config.method.policies
+            if (p.startswith("MultiInput") or p == HYBRID) == is_dict
+        ]
         raise ConfigError(
             f"policy={config.policy!r}: allowed for the observations of {config.env}: "
             f"{', '.join(fitting)}"
         )
     if config.policy == HYBRID:
         hybrid_sizes(observation, action)
+    if config.algorithm == CLONING:
+        check_teacher(config)
     for name in config.evaluation.baselines:
         baseline(config.env, name)
 
@@ -247,7 +215,7 @@ def make_env(config: TrainConfig, rows: int | None = None) -> VecEnv:
         norm_reward=wanted.reward,
         clip_obs=wanted.clip_observation,
         clip_reward=wanted.clip_reward,
-        gamma=config.hyperparameters.gamma,
+        gamma=getattr(config.hyperparameters, "gamma", 1.0),  # of rewards, which a student ignores
     )
 
 
@@ -287,6 +255,25 @@ def make_model(config: TrainConfig, seed: int, env: VecEnv) -> BaseAlgorithm:
     return model
 
 
+def train_seed(
+    config: TrainConfig, seed: int, run: Path, *, wandb: bool = False, resume: bool = False
+) -> RunResult:
+    """Train one seed of a configuration, without its share of the run's folder (see `train`).
+
+    Args:
+        config: checked by `check`.
+        seed: of the training.
+        run: the run's folder; the seed's is made in it.
+        wandb: also log to Weights & Biases.
+        resume: continue from the seed's last checkpoint, if it has one.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or belongs to another configuration.
+    """
+    train_one = clone_seed if config.algorithm == CLONING else _train_seed
+    return train_one(config, seed, run, wandb=wandb, resume=resume)
+
+
 def _train_seed(
     config: TrainConfig, seed: int, run: Path, *, wandb: bool, resume: bool
 ) -> RunResult:
@@ -316,18 +303,18 @@ def _train_seed(
         stack.callback(board.close)
         model = make_model(config, seed, env)
         model.set_logger(make_logger(CsvTable(folder / "progress.csv", keep_until=step), board))
-        bar = stack.enter_context(_bar(config, seed, max(step, 0)))
+        bar = stack.enter_context(progress_bar(config, seed, max(step, 0)))
         boundary = Boundary(
             folder=folder / "checkpoints",
-            identity=_identity(config, seed),
+            identity=identity(config, seed),
             evaluator=evaluator,
-            save_policy=_policy_writer(config, seed, folder, record),
+            save_policy=policy_writer(config, seed, folder, record),
             table=CsvTable(folder / "evaluations.csv", keep_until=step),
             board=board,
             evaluate_every=config.evaluation.every,
             save_every=config.checkpoint.every,
             saved=saved,
-            report=_reporter(bar, evaluator.headline.name),
+            report=reporter(bar, evaluator.headline.name),
         )
         if isinstance(config.chosen.get("ent_coef"), list):
             extra.append(EntropySchedule(*linear(config.chosen["ent_coef"])))
@@ -356,12 +343,6 @@ def _train_seed(
     return result
 
 
-def _identity(config: TrainConfig, seed: int) -> dict[str, Any]:
-    plain = config.plain()
-    del plain["evaluation"]["baselines"]
-    return {"seed": seed} | {key: plain[key] for key in IDENTITY}
-
-
 def _last_checkpoint(config: TrainConfig, seed: int, folder: Path) -> checkpoint.Snapshot | None:
     """The checkpoint to go on from; None if this seed was not begun.
 
@@ -372,54 +353,5 @@ def _last_checkpoint(config: TrainConfig, seed: int, folder: Path) -> checkpoint
     if not (place / "last.json").exists():
         return None
     found = checkpoint.read(place, "last")
-    written, wanted = found.values.get("identity", {}), _identity(config, seed)
-    for key, value in wanted.items():
-        if written.get(key) != value:
-            raise CheckpointError(
-                f"{place / 'last.json'}: written with {key}={written.get(key)!r}; "
-                f"this configuration has {value!r}"
-            )
+    check_same(place / "last.json", found.values.get("identity", {}), config, seed)
     return found
-
-
-def _policy_writer(
-    config: TrainConfig, seed: int, folder: Path, record: dict[str, Any]
-) -> Callable[[AnyPolicy, str, Point], None]:
-    """Writes exported policies with a card that says where they come from."""
-
-    def write(policy: AnyPolicy, name: str, point: Point) -> None:
-        about = {
-            "name": f"{config.name}/{seed}",
-            "algorithm": config.algorithm,
-            "validation": point,
-            **{k: record[k] for k in ("config", "seed", "versions", "commit")},
-        }
-        kwargs = {**config.env_kwargs, "preset": config.preset}
-        save_policy(
-            policy, folder / "policies" / name, env=config.env, env_kwargs=kwargs, about=about
-        )
-
-    return write
-
-
-def _bar(config: TrainConfig, seed: int, initial: int) -> Any:
-    """The progress bar; on a terminal it moves, in a log file it writes a line now and then."""
-    interval = 0.5 if sys.stderr.isatty() else 10.0
-    return tqdm(
-        total=config.total_steps,
-        initial=initial,
-        desc=f"{config.name} seed {seed}",
-        unit="step",
-        unit_scale=True,
-        mininterval=interval,
-        dynamic_ncols=True,
-    )
-
-
-def _reporter(bar: Any, headline: str) -> Callable[[int, float | None], None]:
-    def report(step: int, score: float | None) -> None:
-        if score is not None:
-            bar.set_postfix_str(f"{headline} {score:.4g}", refresh=False)
-        bar.update(step - bar.n)
-
-    return report

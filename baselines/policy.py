@@ -29,6 +29,10 @@ Kind = Literal["random", "heuristic", "reference", "ablation", "bound", "exact"]
 """``reference`` is what scores are normalised by; an ``ablation`` switches one thing of the
 reference off; no policy beats a ``bound``; ``exact`` is proved optimal."""
 
+Cost = Literal["fast", "slow"]
+"""``slow``: takes more than some 20 seconds of a processor for the 256 episodes of a board, which
+then asks for the first 32 of them."""
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -43,6 +47,7 @@ class Baseline:
         env_id: the environment it acts in; None: the one that is asked for.
         env_kwargs: parameters that are replaced in it.
         listed_for: the only environment in whose table it stands; None: all of its system's.
+        cost: see `Cost`.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Baseline:
     env_id: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     listed_for: str | None = None
+    cost: Cost = "fast"
 
 
 def load_baselines(id: str) -> dict[str, Baseline]:

@@ -6,18 +6,21 @@ Each function gives Markdown; `write_all` puts it where the pages include it.
 from __future__ import annotations
 
 import functools
+import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixgym.cli.catalogue import MARKS, short
-from sixgym.envs.core.registry import entries, entry
+from sixgym.envs.core.registry import Entry, entries, entry
 
 if TYPE_CHECKING:
+    from sixgym.leaderboard.board import Board, BoardRow
     from sixgym.leaderboard.store import Result
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs"
 RESULTS = ROOT / "leaderboard" / "results"
 """The stored rows that ship."""
 MEASURED = ROOT / "docs" / "measured"
@@ -40,11 +43,31 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def catalogue() -> str:
-    """Every environment with its one line."""
-    return table(
-        ["id", "steps", "what it is"],
-        [[f"`{e.id}`", str(e.max_episode_steps), e.title] for e in entries()],
+def page_of(found: Entry) -> str | None:
+    """The page of an environment, without its ending, from the folder of pages; None: it has none.
+
+    A page describes the system whose package it is named after.
+    """
+    module = found.system.partition(":")[0]
+    page = f"environments/{module.removeprefix('sixgym.envs.').partition('.')[0]}"
+    is_ours = module.startswith("sixgym.envs.") and (PAGES / f"{page}.md").is_file()
+    return page if is_ours else None
+
+
+def cards() -> str:
+    """A card for every environment that has a page: its picture, its name and its one line."""
+    made = [_card(found, page) for found in entries() if (page := page_of(found)) is not None]
+    return "\n".join(['<div class="cards">', *made, "</div>"])
+
+
+def _card(found: Entry, page: str) -> str:
+    name = found.id.rpartition("/")[2]
+    picture = f"_static/pictures/{name}.png"
+    drawn = f'<img src="{picture}" alt="" loading="lazy">' if (PAGES / picture).is_file() else ""
+    kind = '<span class="kind">game</span>' if found.is_game else ""
+    return (
+        f'<a class="card" href="{page}.html">{drawn}<strong>{name}</strong>{kind}'
+        f"<span>{html.escape(found.title)}</span></a>"
     )
 
 
@@ -75,6 +98,14 @@ def arguments(id: str, beyond: str | None = None) -> str:
     return f"{table(head, rows)}\n\n{presets}"
 
 
+def checks() -> str:
+    """The checks of the conformance kit, with what each promises."""
+    from sixgym.envs.core.conformance import CHECKS
+
+    rows = [[f"`{c.name}`", c.title, "`--slow`" if c.is_slow else ""] for c in CHECKS]
+    return table(["check", "what it promises", ""], rows)
+
+
 def metrics(id: str) -> str:
     """The metrics of an environment."""
     rows = [
@@ -101,28 +132,69 @@ def stored() -> list[Result]:
     return load_all(RESULTS) if RESULTS.is_dir() else []
 
 
-def board(id: str) -> str:
-    """The stored board of an environment's official task."""
-    from sixgym.leaderboard.board import make_boards, prefix_of
+@functools.cache
+def board_of(id: str) -> Board | None:
+    """The stored board of an environment's official task; None: no rows are stored."""
+    from sixgym.leaderboard.board import make_boards
 
     own = [row for row in stored() if row.task.env_id == id]
-    found = next(
-        (
-            board
-            for board in make_boards(own)
-            if board.task.params == entry(id).evaluation and board.task.is_official
-        ),
-        None,
-    )
+    held_back = entry(id).evaluation
+    boards = (b for b in make_boards(own) if b.task.params == held_back and b.task.is_official)
+    return next(boards, None)
+
+
+def scored(board: Board, row: BoardRow) -> str:
+    """The score of a row with its interval, in the unit that suits the board's first row."""
+    from sixgym.leaderboard.board import prefix_of
+
+    factor, _ = prefix_of(board.rows[0].score.value, board.headline.unit)
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*(v / factor for v in row.score))
+
+
+def standing() -> str:
+    """Each environment of the suite with its best baseline and the best that learned."""
+    from sixgym.leaderboard.board import prefix_of
+
+    lines = []
+    for found in entries():
+        if page_of(found) is None:
+            continue
+        id = f"[`{found.id}`](docs/{page_of(found)}.md)"
+        board = board_of(found.id)
+        if board is None:
+            lines.append([id, found.title, "", "not measured", "not measured"])
+            continue
+        _, unit = prefix_of(board.rows[0].score.value, board.headline.unit)
+        arrow = "↑" if board.headline.higher_is_better else "↓"
+        score = f"`{board.headline.name}`{f' ({unit})' if unit else ''} {arrow}"
+        best = [_named(board, name) for name in (board.best_baseline, board.best_learned)]
+        lines.append([id, found.title, score, *best])
+    return table(["id", "what it is", "score", "best baseline", "best learned"], lines)
+
+
+def _named(board: Board, name: str | None) -> str:
+    row = next((row for row in board.rows if row.policy.name == name), None)
+    if row is None:
+        return "none"
+    star = "*" if row.policy.sees == "model" else ""
+    return f"`{row.policy.name}`{star} {scored(board, row)}"
+
+
+def board(id: str) -> str:
+    """The stored board of an environment's official task."""
+    from sixgym.leaderboard.board import prefix_of
+
+    found = board_of(id)
     if found is None:
         return f"No rows are stored; `sixgym benchmark --env {id}` plays them."
-    factor, unit = prefix_of(found.rows[0].score.value, found.headline.unit)
+    _, unit = prefix_of(found.rows[0].score.value, found.headline.unit)
     rows = [
         [
-            f"`{row.policy.name}`",
+            f"`{row.policy.name}`" + "".join(f" ({remark})" for remark in row.remarks),
             row.policy.kind,
             row.policy.sees,
-            "{:.2f} [{:.2f}, {:.2f}]".format(*(v / factor for v in row.score)),
+            str(row.episodes),
+            scored(found, row),
             "" if row.normalised is None else "{:.3f} [{:.3f}, {:.3f}]".format(*row.normalised),
             f"{row.decision_s * 1e6:.0f}",
             f"{row.step_s * 1e6:.0f}",
@@ -130,15 +202,16 @@ def board(id: str) -> str:
         for row in found.rows
     ]
     name = found.headline.name + (f" ({unit})" if unit else "")
-    head = ["policy", "kind", "sees", name, "normalised"]
+    head = ["policy", "kind", "sees", "episodes", name, "normalised"]
     head += ["decide (µs)", "step (µs)"]
     task = found.task
     length = "" if task.horizon is None else f" of {task.horizon} steps"
     held = "".join(f", `{name}={value}`" for name, value in task.params.items())
     return (
-        f"`{id}`{held}, {task.episodes} episodes{length}, the same for all; 95 % paired bootstrap "
-        f"intervals; normalised: 0 is `{task.random}`, 1 is `{task.reference}`; times a "
-        f"row. Reproduce with `sixgym benchmark --env {id}`.\n\n{table(head, rows)}"
+        f"`{id}`{held}, {task.episodes} episodes{length}, the same for all (of a slow policy the "
+        f"first {task.slow_episodes}); 95 % paired bootstrap intervals; normalised: 0 is "
+        f"`{task.random}`, 1 is `{task.reference}`; times a row. Reproduce with "
+        f"`sixgym benchmark --env {id}`.\n\n{table(head, rows)}"
     )
 
 
@@ -209,7 +282,7 @@ def speed() -> str:
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
-    parts = {"catalogue": catalogue(), "speed": speed()}
+    parts = {"cards": cards(), "checks": checks(), "speed": speed()}
     for name, beyond in VARIANTS.items():
         parts[f"{name}-own"] = arguments(f"sixgym/{name}", beyond=f"sixgym/{beyond}")
     for found in entries():

@@ -8,8 +8,12 @@ from typing import NamedTuple
 from sixgym.envs.core.errors import ResultError
 from sixgym.leaderboard import stats
 from sixgym.leaderboard.protocol import ScoreSpec, Task
+from sixgym.leaderboard.splits import split_of
 from sixgym.leaderboard.stats import Interval, Sample, Scored
 from sixgym.leaderboard.store import Latency, PolicyCard, Result
+
+UNTUNED = "untuned, one seed"
+"""What is said of weights that ship without a search for their hyper-parameters."""
 
 
 class BoardRow(NamedTuple):
@@ -24,6 +28,10 @@ class BoardRow(NamedTuple):
         to_best: score less that of the best baseline on common episodes; None where it is missing.
         improvement: probability to do better than the best baseline in a world; None likewise.
         over_budget: scores whose budget it breaks; a policy with any ranks below all without.
+        over_training: whether a training seed learned from more than the task's training budget;
+            such a policy ranks below all that did not.
+        most_steps: of the environment that any one of its training seeds learned from, if known.
+        episodes: that each of its runs played; fewer than the task's for a slow policy.
         others: every further score of the task, by name; NaN where it has no value.
         decision_s: median wall time of one decision: that of a batch over its rows.
         step_s: the same of the environment's step, where a solver may sit.
@@ -40,6 +48,9 @@ class BoardRow(NamedTuple):
     to_best: Interval | None
     improvement: Interval | None
     over_budget: list[str]
+    over_training: bool
+    most_steps: int | None
+    episodes: int
     others: dict[str, float]
     decision_s: float
     step_s: float
@@ -47,13 +58,27 @@ class BoardRow(NamedTuple):
     training_seeds: list[int]
     training_steps: int | None
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it has a rank; weights that nobody tuned are shown below those that do."""
+        return self.policy.ranked
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why it stands where it stands, in a few words each; empty for most."""
+        found = [f"over budget: {name}" for name in self.over_budget]
+        if self.over_training:
+            found.append(f"over budget: {self.most_steps:,} training steps")
+        return found if self.is_ranked else [*found, UNTUNED]
+
 
 class Board(NamedTuple):
     """All rows of one task, best first.
 
     Attributes:
         task: which.
-        rows: policies that keep the budgets, then those that do not, each by the headline score.
+        rows: policies that keep the budgets, then those that do not, then those without a rank,
+            each by the headline score.
         best_baseline: the first row of a baseline that plays without foresight (no bound, and no
             oracle); None where there is none.
         results: the stored rows, by the name of the policy.
@@ -71,16 +96,26 @@ class Board(NamedTuple):
 
     @property
     def best_learned(self) -> str | None:
-        """The first row of a policy that learns; None where there is none."""
-        names = [row.policy.name for row in self.rows if row.policy.kind == "learned"]
+        """The first row of a ranked policy that learns; None where there is none."""
+        names = [r.policy.name for r in self.rows if r.policy.kind == "learned" and r.is_ranked]
         return names[0] if names else None
+
+    @property
+    def split(self) -> str:
+        """The split that the task is of, see `sixgym.leaderboard.splits`; empty: of none."""
+        return split_of(self.task).split
+
+    @property
+    def variant(self) -> str:
+        """Which task of its split it is; empty for the one that agents train for."""
+        return split_of(self.task).variant
 
     def entry(self, name: str) -> Scored | None:
         """A policy with the two that its score is normalised by; None where one is missing."""
         names = (name, self.task.random, self.task.reference or "")
         if not all(n in self.results for n in names):
             return None
-        return Scored(*(self.results[n].sample() for n in names))
+        return Scored(*stats.common([self.results[n].sample() for n in names]))
 
 
 def make_boards(results: Sequence[Result]) -> list[Board]:
@@ -102,7 +137,7 @@ def make_board(results: Sequence[Result]) -> Board:
         ResultError: two rows have one name, or disagree on what the task is.
     """
     # Rows that are older than budgets are judged by them like the others.
-    task = max((r.task for r in results), key=lambda t: (t.has_budgets, t.is_bandit is not None))
+    task = max((r.task for r in results), key=_how_much_it_says)
     for result in results:
         if not result.task.agrees(task):
             raise ResultError(f"policy={result.policy.name!r}: its task differs in {task.folder}")
@@ -114,7 +149,13 @@ def make_board(results: Sequence[Result]) -> Board:
     samples = {name: result.sample() for name, result in by_name.items()}
     broken = {name: over_budget(result, task) for name, result in by_name.items()}
     sign = -1.0 if task.scores[0].higher_is_better else 1.0
-    order = sorted(by_name, key=lambda n: (bool(broken[n]), sign * samples[n].value, n))
+
+    def rank(name: str) -> tuple[bool, bool, float, str]:
+        one = by_name[name]
+        is_over = bool(broken[name]) or over_training(one, task)
+        return not one.policy.ranked, is_over, sign * samples[name].value, name
+
+    order = sorted(by_name, key=rank)
     fair = [name for name in order if _is_fair_baseline(by_name[name].policy)]
     best = fair[0] if fair else None
     others = _Others(
@@ -125,6 +166,23 @@ def make_board(results: Sequence[Result]) -> Board:
     )
     rows = [_row(by_name[name], task, samples[name], others, broken[name]) for name in order]
     return Board(task, rows, best, by_name)
+
+
+def _how_much_it_says(task: Task) -> tuple[bool, bool, bool]:
+    """What a task says that older ones do not."""
+    return task.has_budgets, task.training_budget is not None, task.is_bandit is not None
+
+
+def most_steps(result: Result) -> int | None:
+    """Steps of the environment that any one training seed of a row learned from, if known."""
+    return max(
+        (r.training_steps for r in result.runs if r.training_steps is not None), default=None
+    )
+
+
+def over_training(result: Result, task: Task) -> bool:
+    """Whether a training seed of a row learned from more than the task's training budget."""
+    return task.training_budget is not None and (most_steps(result) or 0) > task.training_budget
 
 
 def _is_fair_baseline(card: PolicyCard) -> bool:
@@ -165,14 +223,14 @@ def _row(
 ) -> BoardRow:
     normalised = to_reference = to_best = improvement = None
     if others.reference is not None:
-        to_reference = stats.paired_ratio(sample, others.reference)
+        to_reference = stats.paired_ratio(*stats.common([sample, others.reference]))
         if others.random is not None:
-            normalised = stats.normalised_score(sample, others.random, others.reference)
+            three = stats.common([sample, others.random, others.reference])
+            normalised = stats.normalised_score(*three)
     if others.best is not None:
-        to_best = stats.paired_difference(sample, others.best)
-        improvement = stats.improvement(
-            sample, others.best, higher_is_better=others.higher_is_better
-        )
+        two = stats.common([sample, others.best])
+        to_best = stats.paired_difference(*two)
+        improvement = stats.improvement(*two, higher_is_better=others.higher_is_better)
     timings = [run.timing for run in result.runs]
     steps = [run.training_steps for run in result.runs if run.training_steps is not None]
     return BoardRow(
@@ -184,6 +242,9 @@ def _row(
         to_best=to_best,
         improvement=improvement,
         over_budget=broken,
+        over_training=over_training(result, task),
+        most_steps=most_steps(result),
+        episodes=result.episodes,
         others={score.name: _value(result, score) for score in task.scores[1:]},
         decision_s=sum(t.decision_median_s / t.rows for t in timings) / len(timings),
         step_s=sum(t.step_median_s / t.rows for t in timings) / len(timings),

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 640.0, 300.0
+WIDTH, HEIGHT = 520.0, 300.0
 """Size of a chart in its own units."""
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 10.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 12.0, 44.0
 """Margins, where the numbers stand."""
+
+SPECK = 1e-9
+"""Of an axis' length: what rounding may put beyond its end."""
 
 
 class Series(NamedTuple):
@@ -19,11 +22,15 @@ class Series(NamedTuple):
         name: what the legend says.
         points: (x, y) of each, in order.
         group: lines of one group have one colour and one entry of the legend.
+        is_faint: whether it only stands behind another line of its group.
+        band: (x, low, high) of an area around it; empty for none.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     group: int = 0
+    is_faint: bool = False
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 class Tick(NamedTuple):
@@ -34,11 +41,13 @@ class Tick(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line as it is drawn."""
+    """One line as it is drawn; ``area`` is the outline of its band, empty where it has none."""
 
     name: str
     group: int
     path: str
+    is_faint: bool
+    area: str
 
 
 class Chart(NamedTuple):
@@ -50,7 +59,7 @@ class Chart(NamedTuple):
         y_name: of the axis on the left.
         x: ticks below.
         y: ticks on the left.
-        lines: in the order of the legend.
+        lines: the faint ones, then the others, each in the order of the legend.
         legend: name and group of each, once a group.
     """
 
@@ -64,26 +73,41 @@ class Chart(NamedTuple):
 
 
 def chart(label: str, x_name: str, y_name: str, series: Sequence[Series]) -> Chart | None:
-    """Lay out a chart; None where there is nothing to draw."""
+    """Lay out a chart; None where there is nothing to draw.
+
+    The axis below ends where the lines do; the one on the left ends at round numbers.
+    """
     points = [p for one in series for p in one.points if all(map(math.isfinite, p))]
     if not points:
         return None
-    x_low, x_high, x_ticks = axis([x for x, _ in points])
+    x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
+    x_ticks = ticks_within(x_low, x_high)
+    x_high += x_high == x_low
     y_low, y_high, y_ticks = axis([y for _, y in points])
 
     def across(x: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (x - x_low) / (x_high - x_low), 1)
 
     def down(y: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (y_high - y) / (y_high - y_low), 1)
+        inside = min(max(y, y_low), y_high)
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (y_high - inside) / (y_high - y_low), 1)
+
+    def path(points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{across(x)},{down(y)}" for x, y in points if math.isfinite(y))
 
     lines = [
         Line(
             one.name,
             one.group,
-            " ".join(f"{across(x)},{down(y)}" for x, y in one.points if math.isfinite(y)),
+            path(one.points),
+            one.is_faint,
+            path([(x, high) for x, _, high in one.band])
+            + " "
+            + path([(x, low) for x, low, _ in reversed(one.band)])
+            if one.band
+            else "",
         )
-        for one in series
+        for one in sorted(series, key=lambda one: not one.is_faint)
     ]
     return Chart(
         label=label,
@@ -102,12 +126,24 @@ def axis(values: Sequence[float], *, with_zero: bool = False) -> tuple[float, fl
     low, high = min(finite), max(finite)
     if with_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    span = (high - low) or abs(high) or 1.0
-    step = 10.0 ** math.floor(math.log10(span / 3.0))
-    step *= next(m for m in (1.0, 2.0, 5.0, 10.0) if span / (m * step) <= 5.0)
+    step = _step(low, high)
     first, last = math.floor(low / step), math.ceil(high / step)
     last += first == last
     return first * step, last * step, [i * step for i in range(first, last + 1)]
+
+
+def ticks_within(low: float, high: float) -> list[float]:
+    """Round ticks on an axis that ends at its values."""
+    step = _step(low, high)
+    first, last = math.ceil(low / step - SPECK), math.floor(high / step + SPECK)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _step(low: float, high: float) -> float:
+    """A round distance of ticks."""
+    span = (high - low) or abs(high) or 1.0
+    step = 10.0 ** math.floor(math.log10(span / 3.0))
+    return step * next(m for m in (1.0, 2.0, 5.0, 10.0) if span / (m * step) <= 5.0)
 
 
 def compact(value: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sixgym.baselines.policy import Baseline, load_baselines
+from sixgym.agents.zoo_index import ANY_PRESET, name_of, preset_of
+from sixgym.agents.zoo_index import zoo as _zoo
+from sixgym.baselines.policy import Baseline, Cost, load_baselines
 from sixgym.envs.core.errors import PolicyError, UnknownIdError
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Policy, policy_name
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 INTERFACE = ("observation", "action_mode", "mask_in_obs", "observe_others")
 """Parameters that only say how an agent is connected to a system. A trained policy brings them from
 its card; everything else, the physics above all, is the task's."""
+
+SEES = {"observation": "the same", "model": "the model", "oracle": "what nobody could"}
+"""What a teacher sees, in words, beside a student that sees the observation."""
 
 LANGUAGE_MODEL = "llm:"
 """What the name of a language model begins with; its file follows."""
@@ -50,6 +54,8 @@ class Player:
     members: list[Member] = field(default_factory=list)
     report: Callable[[], str] | None = None
     """What there is to say beside the scores once it has played, in one line."""
+    cost: Cost = "fast"
+    """Whether a board asks for all of a task's episodes, or for the first of them."""
 
 
 def find_player(id: str, policy: str | Policy) -> Player:
@@ -94,7 +100,7 @@ def _language_model(id: str, policy: str) -> Player:
     model = LlmPlayer.load(policy.removeprefix(LANGUAGE_MODEL))
     card = _card(model.name, "file", "learned", "observation", model.description, id)
     card = card.model_copy(update={"origin": policy})
-    return Player(card, [Member(model.make)], model.report)
+    return Player(card, [Member(model.make)], model.report, "slow")
 
 
 def player_of(baseline: Baseline, id: str) -> Player:
@@ -104,7 +110,7 @@ def player_of(baseline: Baseline, id: str) -> Player:
         baseline.name, "baseline", baseline.kind, baseline.sees, baseline.description, where
     )
     card = card.model_copy(update={"env_kwargs": dict(baseline.env_kwargs)})
-    return Player(card, [Member(baseline.make)])
+    return Player(card, [Member(baseline.make)], cost=baseline.cost)
 
 
 def reference_of(id: str) -> str | None:
@@ -127,9 +133,6 @@ def kwargs_of(player: Player, task: Task) -> dict[str, Any]:
     return {**params, **player.card.env_kwargs}
 
 
-ANY_PRESET = "any"
-
-
 def shipped(id: str, preset: str | None = ANY_PRESET) -> list[str]:
     """Names of the trained policies that ship for an environment.
 
@@ -141,38 +144,14 @@ def shipped(id: str, preset: str | None = ANY_PRESET) -> list[str]:
     return sorted(
         name
         for (env, name), cards in _zoo().items()
-        if env == id and (wanted == ANY_PRESET or wanted == _preset(_read(cards[0])))
+        if env == id and (wanted == ANY_PRESET or wanted == preset_of(_read(cards[0])))
     )
-
-
-def _preset(card: Card) -> str:
-    """What the policy of a card was trained in."""
-    return str(card.env_kwargs.get("preset") or "default")
-
-
-@cache
-def _zoo() -> dict[tuple[str, str], list[Path]]:
-    """The cards that ship: by environment and name, one path a training seed."""
-    import sixgym.agents
-
-    found: dict[tuple[str, str], list[Path]] = {}
-    for folder in sixgym.agents.__path__:
-        for path in sorted(Path(folder, "zoo").rglob("*.json")):
-            card = _read(path)
-            found.setdefault((card.env, _name(card, path)), []).append(path)
-    return found
 
 
 def _read(path: Path) -> Card:
     from sixgym.agents.policies import read_card
 
     return read_card(path)
-
-
-def _name(card: Card, path: Path) -> str:
-    """What a trained policy is called: its configuration's name, without the seed."""
-    name = str(card.about.get("name", path.stem))
-    return name.rpartition("/")[0] or name
 
 
 def _weights_below(path: Path) -> list[Path]:
@@ -198,7 +177,7 @@ def _trained(id: str, name: str | None, source: str, paths: list[Path]) -> Playe
         PolicyError: the cards are of different policies, or of another environment.
     """
     cards = [_read(path) for path in paths]
-    names = {_name(card, path) for card, path in zip(cards, paths, strict=True)}
+    names = {name_of(card, path) for card, path in zip(cards, paths, strict=True)}
     if len(names) > 1:
         raise PolicyError(f"{paths[0].parent}: several policies: {', '.join(sorted(names))}")
     first = cards[0]
@@ -210,13 +189,30 @@ def _trained(id: str, name: str | None, source: str, paths: list[Path]) -> Playe
         source,
         "learned",
         "observation",
-        f"Trained by {algorithm}.",
+        f"Trained by {algorithm}{_imitated(first)}.",
         first.env,
     )
     connection = {k: v for k, v in first.env_kwargs.items() if k in INTERFACE}
-    card = card.model_copy(update={"env_kwargs": connection})
+    config = _config(first)
+    is_untuned = source == "zoo" and config.get("untuned") is True
+    card = card.model_copy(update={"env_kwargs": connection, "ranked": not is_untuned})
     pairs = zip(cards, paths, strict=True)
-    return Player(card, [_member(one, path) for one, path in pairs])
+    members = [_member(one, path) for one, path in pairs]
+    return Player(card, members, cost="slow" if config.get("cost") == "slow" else "fast")
+
+
+def _imitated(card: Card) -> str:
+    """Whom a policy imitates, and what that one sees, for its description."""
+    teacher = card.about.get("imitates")
+    if not isinstance(teacher, dict):
+        return ""
+    return f", imitates {teacher['baseline']}, which sees {SEES[str(teacher['sees'])]}"
+
+
+def _config(card: Card) -> dict[str, Any]:
+    """The configuration that a policy was trained by; empty where its card does not tell."""
+    config = card.about.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _member(card: Card, path: Path) -> Member:
@@ -225,8 +221,8 @@ def _member(card: Card, path: Path) -> Member:
 
         return load_policy(path, system=system)
 
-    seed, config = card.about.get("seed"), card.about.get("config")
-    steps = config.get("total_steps") if isinstance(config, dict) else None
+    seed, config = card.about.get("seed"), _config(card)
+    steps = config.get("total_steps")
     return Member(
         make,
         training_seed=seed if isinstance(seed, int) else None,
@@ -237,9 +233,9 @@ def _member(card: Card, path: Path) -> Member:
     )
 
 
-def _is_deterministic(config: object) -> bool:
+def _is_deterministic(config: Mapping[str, Any]) -> bool:
     """Whether the evaluations of a training were of best actions."""
-    told = config.get("evaluation") if isinstance(config, dict) else None
+    told = config.get("evaluation")
     return not (isinstance(told, dict) and told.get("deterministic") is False)
 
 

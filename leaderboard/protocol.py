@@ -4,6 +4,11 @@ A task is an environment with its parameters, its horizon, its evaluation worlds
 policies of a task play the same row seeds: the evaluation world of the protocol's version, disjoint
 from every world that training, tuning and validation can reach. Changing any of this makes another
 task, and its rows live in another folder; old rows stay what they were.
+
+A policy that declares itself slow plays the first `SLOW_EPISODES` of the seeds, and is compared
+with others on those. A policy that learned from more than the task's training budget ranks below
+all that kept it. Beside the task that agents train for there are the splits that its environment is
+registered with, see `sixgym.leaderboard.splits`: tasks of their own.
 """
 
 from __future__ import annotations
@@ -27,6 +32,14 @@ VERSION = 1
 
 EPISODES = 256
 """Episodes of a row of the board."""
+
+SLOW_EPISODES = 32
+"""Episodes of the row of a policy that declares itself slow: the first of the task's seeds."""
+
+TRAINING_STEPS = 10_000_000
+"""Steps of the environment that one training seed of a ranked policy may have learned from: a
+round number above the longest training that ships (8.2 million). The search for hyper-parameters,
+which has worlds of its own, does not count."""
 
 
 class Tolerance(NamedTuple):
@@ -100,6 +113,8 @@ class Task(_Model):
         reference: baseline with normalised score 1; None where the system names none.
         is_bandit: whether it is a contextual bandit, see `sixgym.leaderboard.bandit`; None where
             nobody asked.
+        training_budget: steps of the environment that a training seed of a ranked policy may have
+            learned from; None in rows that are older than it.
     """
 
     env_id: str
@@ -113,20 +128,22 @@ class Task(_Model):
     random: str
     reference: str | None
     is_bandit: bool | None = None
+    training_budget: int | None = Field(None, ge=1)
 
     def agrees(self, other: Task) -> bool:
         """Whether both are one task, though one of them says more of it.
 
-        Budgets, and whether it is a bandit, came to the protocol after the first rows: a row that
-        does not say them is not another task's.
+        Budgets, of constraints and of training, and whether it is a bandit, came to the protocol
+        after the first rows: a row that does not say them is not another task's.
         """
         return self.without_unsaid(other) == other.without_unsaid(self)
 
     def without_unsaid(self, other: Task) -> dict[str, Any]:
         """All that is said of the task, less what ``other`` does not say."""
         said = self.model_dump()
-        if self.is_bandit is None or other.is_bandit is None:
-            del said["is_bandit"]
+        for name in ("is_bandit", "training_budget"):
+            if getattr(self, name) is None or getattr(other, name) is None:
+                del said[name]
         if not (self.has_budgets and other.has_budgets):
             for score in said["scores"]:
                 del score["budget"]
@@ -141,6 +158,11 @@ class Task(_Model):
     def seeds(self) -> NDArray[np.int64]:
         """(episodes,) the row seeds."""
         return self.first_seed + np.arange(self.episodes, dtype=np.int64)
+
+    @property
+    def slow_episodes(self) -> int:
+        """How many of the episodes a policy that declares itself slow has to play."""
+        return min(SLOW_EPISODES, self.episodes)
 
     @property
     def is_official(self) -> bool:
@@ -202,4 +224,5 @@ def make_task(
         scores=[ScoreSpec(**score._asdict()) for score in system.scores],
         random="random",
         reference=reference,
+        training_budget=TRAINING_STEPS,
     )

@@ -21,10 +21,13 @@ from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rollout import Episodes, Policy, rollout
 from sixgym.leaderboard.players import Member, Player, find_player, kwargs_of, reference_of
 from sixgym.leaderboard.protocol import EPISODES, Task, make_task
+from sixgym.leaderboard.splits import TRAIN, parts_of, why_not
 from sixgym.leaderboard.store import Result, file_name, load_all, run_of, save
 
 if TYPE_CHECKING:
+    from sixgym.agents.engine import Engine
     from sixgym.envs.core.vector_view import SixgymVectorEnv
+    from sixgym.leaderboard.table import Display
 
 ROWS = 256
 """Episodes played side by side: the chunk in which eager batches are fastest."""
@@ -129,12 +132,24 @@ def play(
     task: Task,
     player: Player,
     *,
+    full: bool = True,
     rows: int = ROWS,
     deterministic: bool = True,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
-    """A player's row of a task: each of its members plays all episodes."""
+    """A player's row of a task: each of its members plays the episodes.
+
+    Args:
+        task: what is played.
+        player: who plays.
+        full: all of the task's episodes; false asks only for the first of them if it is slow.
+        rows: episodes side by side.
+        deterministic: see `evaluate`.
+        progress: see `Progress`.
+        clock: tells the time in seconds.
+    """
+    seeds = task.seeds[: episodes_of(task, player, full=full)]
     runs = []
     for place, member in enumerate(player.members):
         tell = None if progress is None else _shifted(progress, place, len(player.members))
@@ -142,7 +157,7 @@ def play(
             task,
             player,
             member,
-            task.seeds,
+            seeds,
             rows=rows,
             deterministic=deterministic,
             progress=tell,
@@ -158,6 +173,11 @@ def play(
             )
         )
     return Result(task=task, policy=player.card, runs=runs, versions=versions())
+
+
+def episodes_of(task: Task, player: Player, *, full: bool) -> int:
+    """How many of a task's episodes a player has to play; see `play`."""
+    return task.episodes if full or player.cost == "fast" else task.slow_episodes
 
 
 def play_member(
@@ -265,12 +285,16 @@ def benchmark(
     output: Path | str,
     *,
     policies: Sequence[str] | None = None,
-    episodes: int = EPISODES,
+    episodes: int | None = None,
     seed: int | None = None,
+    full: bool = False,
+    splits: str = TRAIN,
     rows: int = ROWS,
     resume: bool = False,
     quiet: bool = False,
     probe: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
     **params: Any,
 ) -> list[Result]:
     """Play every policy of some environments on the same episodes, store the rows, print the table.
@@ -282,50 +306,106 @@ def benchmark(
         ids: one environment or several.
         output: results folder; see `sixgym.leaderboard.store`.
         policies: names (or paths of weights); None is those of `policy_names`.
-        episodes: how many each.
+        episodes: how many each; None is the protocol's number, of which slow policies play the
+            first `sixgym.leaderboard.protocol.SLOW_EPISODES`.
         seed: row seed of the first episode; None is the protocol's evaluation world.
+        full: slow policies play all of the protocol's episodes too.
+        splits: ``train`` is the task that agents train for; ``held_out``, ``generalisation`` and
+            ``all`` are further tasks, see `sixgym.leaderboard.splits`. A policy that cannot play
+            one of those (its network is of other sizes) is left out of it, and that is said.
         rows: episodes side by side.
         resume: keep rows of the same task that are there already.
         quiet: print nothing.
         probe: also time single decisions, see `sixgym.leaderboard.latency`; and ask of each task
             whether it is a contextual bandit, see `sixgym.leaderboard.bandit`.
+        engine: ``ray`` plays rows on Ray; see `sixgym.agents.engine.run_jobs`. All numbers but the
+            times are those of ``local``.
+        workers: rows played at a time. ``local``: 1, and None, play in this process.
         **params: parameters of the environments.
 
     Raises:
         UnknownIdError: no such environment or policy.
-        OptionsError: two policies have one name.
+        OptionsError: two policies have one name; no such engine, number of workers or split; or
+            parameters were given for a split, which has its own.
         ResultError: a stored row that is to be kept is malformed.
     """
+    from sixgym.leaderboard.jobs import play_apart
     from sixgym.leaderboard.table import Display
 
-    wanted = [ids] if isinstance(ids, str) else list(ids)
+    full = full or episodes is not None
+    size = EPISODES if episodes is None else episodes
     jobs = []
-    for id in wanted:
-        task = task_of(id, episodes=episodes, seed=seed, params=params)
+    left_out = []
+    for id, changed, is_split in _tasks(ids, splits, params):
+        task = task_of(id, episodes=size, seed=seed, params=changed)
         if probe:
             task = with_bandit(task)
         names = list(policies) if policies is not None else policy_names(id, params)
         players = [find_player(id, name) for name in names]
         _check_names(players)
-        jobs += [(task, player) for player in players]
+        for player in players:
+            reason = why_not(task, player) if is_split else ""
+            if reason:
+                left_out.append(f"{id}, {_told(changed)}: {player.card.name} left out: {reason}")
+            else:
+                jobs.append((task, player))
     kept = {}
     if resume and Path(output).is_dir():
         kept = {result.file_name: result for result in load_all(output)}
-    results = []
+    found = {}
+    missing = []
+    for task, player in jobs:
+        name = file_name(task, player.card)
+        old = kept.get(name)
+        enough = episodes_of(task, player, full=full)
+        if old is not None and old.task.agrees(task) and old.episodes >= enough:
+            found[name] = old
+        else:
+            missing.append((task, player))
+    missing.sort(key=lambda pair: pair[1].cost == "fast")  # the longest first: none is left alone
     with Display(sys.stdout, quiet=quiet) as display:
-        for task, player in jobs:
-            old = kept.get(file_name(task, player.card))
-            if old is not None and old.task.agrees(task):
-                results.append(old)
-                continue
-            with display.task(task.env_id, player.card.name) as progress:
-                result = play(task, player, rows=rows, progress=progress)
-            if probe:
-                result = with_latency(result, player)
+        for line in left_out:
+            display.say(line)
+        how: dict[str, Any] = {"full": full, "rows": rows, "probe": probe}
+        if engine == "local" and workers in (None, 1):
+            played = _play_here(missing, display, **how)
+        else:
+            played = play_apart(missing, display, **how, engine=engine, workers=workers)
+        for result in played:
             save(result, output)
-            results.append(result)
+            found[result.file_name] = result
+        results = [found[file_name(task, player.card)] for task, player in jobs]
         display.boards(results)
     return results
+
+
+def _play_here(
+    pairs: Sequence[tuple[Task, Player]], display: Display, *, full: bool, rows: int, probe: bool
+) -> Iterator[Result]:
+    """Rows as they are played, one after another, in this process."""
+    for task, player in pairs:
+        with display.task(task.env_id, player.card.name) as progress:
+            result = play(task, player, full=full, rows=rows, progress=progress)
+        yield with_latency(result, player) if probe else result
+
+
+def _tasks(
+    ids: str | Sequence[str], splits: str, params: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """The tasks of a benchmark: id, parameters, and whether it is one to generalise to.
+
+    Raises:
+        OptionsError: no such split, or one of its own parameters and others.
+    """
+    if splits != TRAIN and params:
+        raise OptionsError(f"splits={splits!r}: allowed without other parameters ({_told(params)})")
+    for id in [ids] if isinstance(ids, str) else ids:
+        for part in parts_of(id, splits):
+            yield id, {**part.params, **params}, part.split != TRAIN
+
+
+def _told(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in params.items())
 
 
 def with_latency(result: Result, player: Player) -> Result:

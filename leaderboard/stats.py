@@ -102,6 +102,15 @@ def sample(numerator: ArrayLike, denominator: ArrayLike | None = None) -> Sample
     return Sample(top, bottom)
 
 
+def common(samples: Sequence[Sample]) -> list[Sample]:
+    """The same samples cut to the episodes that all have: the first, as many as the shortest has.
+
+    A slow policy has played the first episodes of a task only, so that is where it can be paired.
+    """
+    shortest = min(one.numerator.shape[1] for one in samples)
+    return [Sample(*(term[:, :shortest] for term in one)) for one in samples]
+
+
 def iqm(values: ArrayLike) -> float:
     """Interquartile mean: the mean of the middle half of all values (NaN left out)."""
     flat = np.asarray(values, dtype=np.float64).ravel()

@@ -44,6 +44,8 @@ class PolicyCard(_Model):
         origin: for ``file`` and ``submission``, the path as it was typed.
         env_id: the environment it acted in, where not the task's own.
         env_kwargs: the parameters it acted with beyond the task's.
+        ranked: whether it has a rank; false for weights whose hyper-parameters nobody searched for,
+            which are shown below those that have.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PolicyCard(_Model):
     origin: str = ""
     env_id: str
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
+    ranked: bool = True
 
 
 class Timing(_Model):
@@ -139,7 +142,11 @@ class Run(_Model):
 
 
 class Result(_Model):
-    """One row of a leaderboard: a task, a policy, and what its episodes summed up to."""
+    """One row of a leaderboard: a task, a policy, and what its episodes summed up to.
+
+    The episodes are all of the task, or the first of them where the policy is slow: no others and
+    no other number, so that nobody chooses which.
+    """
 
     format: Literal["sixgym-result/1"] = "sixgym-result/1"
     task: Task
@@ -149,10 +156,14 @@ class Result(_Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        allowed = {self.task.episodes, self.task.slow_episodes}
         for place, run in enumerate(self.runs):
-            if len(run.reward) != self.task.episodes:
+            if len(run.reward) not in allowed:
+                told = f"{self.task.episodes}, or {self.task.slow_episodes} if it is slow"
+                raise ValueError(f"runs.{place} has {len(run.reward)} episodes, the task {told}")
+            if len(run.reward) != self.episodes:
                 raise ValueError(
-                    f"runs.{place} has {len(run.reward)} episodes, the task {self.task.episodes}"
+                    f"runs.{place} has {len(run.reward)} episodes, runs.0 {self.episodes}"
                 )
             known = {"reward", "steps", "episodes", *run.sums}
             for score in self.task.scores:
@@ -172,6 +183,11 @@ class Result(_Model):
         wanted = self.task.scores[0] if score is None else score
         pairs = [run.terms(wanted) for run in self.runs]
         return sample([top for top, _ in pairs], [bottom for _, bottom in pairs])
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes each run has: the first so many of the task's seeds."""
+        return len(self.runs[0].reward)
 
     @property
     def file_name(self) -> str:
@@ -231,6 +247,8 @@ def dumps(result: Result) -> str:
     """Canonical JSON: sorted keys, one value a line but for long lists, floats that round-trip."""
     content = result.model_dump(mode="json")
     _leave_out(content["task"], "is_bandit", None)
+    _leave_out(content["task"], "training_budget", None)
+    _leave_out(content["policy"], "ranked", True)
     for score in content["task"]["scores"]:
         _leave_out(score, "budget", None)
     for run in content["runs"]:

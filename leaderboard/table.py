@@ -86,6 +86,10 @@ class Display(AbstractContextManager["Display"]):
         finally:
             bar.remove_task(handle)
 
+    def say(self, text: str) -> None:
+        """Print a line, above the bars if there are any."""
+        self._console.print(text, markup=False)
+
     def boards(self, results: Sequence[Result]) -> None:
         """Print the tables of some rows."""
         self._stop()
@@ -147,6 +151,8 @@ def board_table(board: Board) -> Table:
         pad_edge=False,
     )
     table.add_column("policy", no_wrap=True)
+    if _differ_in_episodes(board):
+        table.add_column("n", justify="right", no_wrap=True)
     table.add_column("sees", no_wrap=True)
     table.add_column(unit or headline.name, justify="right", no_wrap=True)
     table.add_column("95 %", justify="right", no_wrap=True)
@@ -155,9 +161,16 @@ def board_table(board: Board) -> Table:
         table.add_column(score.name.replace("_", " "), justify="right", min_width=7)
     table.add_column("decide µs", justify="right", min_width=6)
     table.add_column("step µs", justify="right", min_width=5)
-    for row in board.rows:
+    for place, row in enumerate(board.rows):
+        if place and board.rows[place - 1].is_ranked and not row.is_ranked:
+            table.add_section()
         table.add_row(*_cells(board, row, factor))
     return table
+
+
+def _differ_in_episodes(board: Board) -> bool:
+    """Whether some policies of a board, slow ones, have played fewer of its episodes."""
+    return any(row.episodes != board.task.episodes for row in board.rows)
 
 
 def costs(board: Board) -> list[ScoreSpec]:
@@ -168,10 +181,12 @@ def costs(board: Board) -> list[ScoreSpec]:
 def _cells(board: Board, row: BoardRow, factor: float) -> list[str]:
     score = Interval(*(v / factor for v in row.score))
     seeds = f" x{len(row.training_seeds)}" if row.training_seeds else ""
-    over = " over" if row.over_budget else ""
+    over = " over" if row.over_budget or row.over_training else ""
+    untuned = "" if row.is_ranked else " untuned"
     sees = {"observation": "obs"}.get(row.policy.sees, row.policy.sees)
     return [
-        row.policy.name + seeds + over,
+        row.policy.name + seeds + over + untuned,
+        *([str(row.episodes)] if _differ_in_episodes(board) else []),
         sees,
         f"{score.value:.4g}",
         f"{score.low:.4g}–{score.high:.4g}",
@@ -218,11 +233,17 @@ def _budgets(board: Board) -> str:
         for score in board.task.scores
         if score.budget is not None
     ]
-    return f"Budget: {', '.join(budgets)}. " if budgets else ""
+    if board.task.training_budget is not None and board.best_learned is not None:
+        budgets.append(f"training steps of a seed at most {board.task.training_budget:,}")
+    told = f"Budget: {', '.join(budgets)}. " if budgets else ""
+    if _differ_in_episodes(board):
+        told += "n: slow policies play the first episodes, and are compared on those. "
+    return told
 
 
 ABBREVIATIONS = (
     "norm.: normalised; obs: sees the observation only; model: the present state of the model too; "
-    "x3: three training seeds; over: breaks a budget, and ranks below all that keep it."
+    "x3: three training seeds; over: breaks a budget, and ranks below all that keep it; untuned: "
+    "one seed of hyper-parameters that nobody searched for, without a rank."
 )
 """What the narrow table shortens."""

@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sixgym.agents.runs import torch_threads
 from sixgym.envs.core.errors import OptionsError, ResultError, SixgymError
 from sixgym.leaderboard.players import LANGUAGE_MODEL, Member, Player, find_player
 from sixgym.leaderboard.protocol import TOLERANCE, VERSION, ScoreSpec, Task, Tolerance
-from sixgym.leaderboard.runner import play_member, task_of, versions
+from sixgym.leaderboard.runner import episodes_of, play_member, task_of, versions
 from sixgym.leaderboard.stats import paired_difference
 from sixgym.leaderboard.store import Result, Run, load, run_of
 
@@ -39,6 +40,9 @@ PASSED: tuple[Status, ...] = ("equal", "within", "diverges", "other protocol")
 
 MOST = 0.5
 """Share of episodes from which on a row is said to diverge."""
+
+MOST_THREADS = 256
+"""More than that a row is not believed to have been played on."""
 
 FLOAT64 = {"dtype": "float64"}
 """The argument of an environment whose physics is to be played more exactly."""
@@ -168,22 +172,49 @@ def verify(
         message = "a language model behind a server, whose answers are not ours to repeat"
         return Check(file, "not playable", message=message)
     try:
-        fault = _task_fault(task)
-        if fault:
-            return Check(file, "deviates", message=fault)
-        if row.policy.source == "submission":
-            return _submitted(file, row)
-        player = find_player(task.env_id, row.policy.origin or row.policy.name)
-        members = [_member_of(run, player, row) for run in row.runs]
-        fault = _card_fault(row, player, members)
-        if fault:
-            return Check(file, "deviates", message=fault)
-        return _played(file, row, player, members, sample, seed, progress)
+        with torch_threads(_threads(row)):
+            return _checked(file, row, sample, seed, progress)
     except _WeightsError as error:
         return Check(file, "no weights", message=str(error))
     except SixgymError as error:
         missing = bool(row.policy.origin) and not Path(row.policy.origin).exists()
         return Check(file, "no weights" if missing else "not playable", message=str(error))
+
+
+def _threads(row: Result) -> int:
+    """On how many threads a row was played: another number sums in another order. 1 if untold."""
+    told = row.versions.get("threads", "")
+    return int(told) if told.isdecimal() and 0 < int(told) <= MOST_THREADS else 1
+
+
+def _checked(
+    file: Path, row: Result, sample: int | None, seed: int, progress: Progress | None
+) -> Check:
+    """What comes of a row of this protocol.
+
+    Raises:
+        SixgymError: it cannot be played, or its weights are not here.
+    """
+    task = row.task
+    fault = _task_fault(task)
+    if fault:
+        return Check(file, "deviates", message=fault)
+    if row.policy.source == "submission":
+        return _submitted(file, row)
+    player = find_player(task.env_id, row.policy.origin or row.policy.name)
+    members = [_member_of(run, player, row) for run in row.runs]
+    fault = _card_fault(row, player, members) or _episodes_fault(row, player)
+    if fault:
+        return Check(file, "deviates", message=fault)
+    return _played(file, row, player, members, sample, seed, progress)
+
+
+def _episodes_fault(row: Result, player: Player) -> str:
+    """Whether a row has fewer episodes than the protocol asks of its policy."""
+    least = episodes_of(row.task, player, full=False)
+    if row.episodes >= least:
+        return ""
+    return f"episodes={row.episodes}: allowed for {row.policy.name}, which is not slow: {least}"
 
 
 class _WeightsError(SixgymError):
@@ -266,15 +297,15 @@ def _played(
     progress: Progress | None,
 ) -> Check:
     """Play all runs of a row again and compare them."""
-    places = np.arange(row.task.episodes)
-    if sample is not None and sample < row.task.episodes:
-        draw = np.random.default_rng(seed).choice(row.task.episodes, sample, replace=False)
+    places = np.arange(row.episodes)
+    if sample is not None and sample < row.episodes:
+        draw = np.random.default_rng(seed).choice(row.episodes, sample, replace=False)
         places = np.sort(draw)
     must_equal = row.versions == versions()
     plays, gaps = [], []
     for number, (run, member) in enumerate(zip(row.runs, members, strict=True)):
-        chosen = places if member.deterministic else np.arange(row.task.episodes)
-        must_equal &= len(chosen) == row.task.episodes
+        chosen = places if member.deterministic else np.arange(row.episodes)
+        must_equal &= len(chosen) == row.episodes
         tell = None if progress is None else _shifted(progress, number, len(members))
         again = _play(row, player, member, chosen, run.timing.rows, tell)
         plays.append(again)
@@ -332,9 +363,11 @@ def _submitted(file: Path, row: Result) -> Check:
         names = ("training_seed", "training_steps", "curve")
         stored, known = ({n: getattr(r, n) for n in names} for r in (run, other))
         fault = fault or _first_difference(f"runs.{place}", stored, known)
+    if row.episodes != again.episodes:
+        fault = fault or f"episodes={row.episodes}: allowed of a submission: {again.episodes}"
     if fault:
         return Check(file, "deviates", message=fault)
-    places = np.arange(row.task.episodes)
+    places = np.arange(row.episodes)
     pairs = zip(row.runs, again.runs, strict=True)
     gaps = [compare(row, run, other, places) for run, other in pairs]
     return _verdict(file, again.runs, gaps, row.versions == again.versions)

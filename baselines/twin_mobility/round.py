@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sixgym.baselines.generic import rows_of
-from sixgym.baselines.policy import Baseline, Kind
+from sixgym.baselines.policy import Baseline, Cost, Kind
 from sixgym.baselines.twin_mobility.assignments import nearest, random_balanced
 from sixgym.baselines.twin_mobility.bounds import lower_bound
 from sixgym.baselines.twin_mobility.exact import (
@@ -367,9 +367,21 @@ def _scheme(scheme: Scheme) -> Callable[[System[Any, Any], str], Policy]:
 
 
 def _entry(
-    name: str, kind: Kind, description: str, make: Callable[[System[Any, Any], str], Policy]
+    name: str,
+    kind: Kind,
+    description: str,
+    make: Callable[[System[Any, Any], str], Policy],
+    cost: Cost = "fast",
 ) -> Baseline:
-    return Baseline(name, lambda system: make(system, name), "model", kind, description, None, FLAT)
+    return Baseline(
+        name,
+        lambda system: make(system, name),
+        "model",
+        kind,
+        description,
+        env_kwargs=FLAT,
+        cost=cost,
+    )
 
 
 _TABLE = (
@@ -385,6 +397,7 @@ _TABLE = (
         "The best of all assignments for an even split of the band, exactly, then its best split; "
         "or two_layer's plan where that is better. Slow; for few agents.",
         lambda system, name: BruteForce(system, name, Scheme()),
+        cost="slow",
     ),
     _entry(
         "random_balanced",

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sixgym.baselines.policy import Baseline, Kind, Sees
+from sixgym.baselines.policy import Baseline, Cost, Kind, Sees
 from sixgym.baselines.twin_mobility.sync_dispatch import Dispatcher
 from sixgym.baselines.twin_mobility.sync_rules import (
     CoordinatedMaxDeviation,
@@ -41,8 +41,17 @@ def _entry(
     description: str,
     kind: Kind = "heuristic",
     sees: Sees = "observation",
+    cost: Cost = "fast",
 ) -> Baseline:
-    return Baseline(name, lambda system: make(system, name), sees, kind, description, None, FLAT)
+    return Baseline(
+        name,
+        lambda system: make(system, name),
+        sees,
+        kind,
+        description,
+        env_kwargs=FLAT,
+        cost=cost,
+    )
 
 
 _TABLE = (
@@ -78,6 +87,7 @@ _TABLE = (
         "Idle agents get regions by matching and cycles by the two-layer algorithm, on top of what "
         "is on its way, with an even pace of energy. Slow.",
         sees="model",
+        cost="slow",
     ),
 )
 

@@ -26,6 +26,25 @@ CONFIGS = "configs"
 """Folder of a package with its configurations."""
 
 
+_IMPORTED: list[str] = []
+
+
+def import_module(name: str) -> None:
+    """Import a module of the user that registers environments, and remember its name.
+
+    Raises:
+        ImportError: it cannot be imported.
+    """
+    importlib.import_module(name)
+    if name not in _IMPORTED:
+        _IMPORTED.append(name)
+
+
+def imported() -> list[str]:
+    """Modules that were asked for by name: processes that work for this one need them as well."""
+    return list(_IMPORTED)
+
+
 @functools.cache
 def load() -> dict[str, str]:
     """Import every such module, once a process.

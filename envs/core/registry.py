@@ -30,6 +30,10 @@ _ENTRIES: dict[str, Entry] = {}
 GUESTS = ("gymnasium", "pettingzoo")
 """Libraries whose registered environments are guests: played, checked and ranked as they are."""
 
+SPLITS = ("held_out", "generalisation")
+"""What a policy may be judged on beside what it was trained in: presets that nobody trained in; and
+other numbers of users or devices, other loads, other statistics of the channel."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -53,6 +57,8 @@ class Entry:
     parallel: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Parameters that PettingZoo's views take unless told otherwise: a layout of the actions that
     agents by name can have, and one controller or Stable-Baselines3 cannot."""
+    splits: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict, hash=False)
+    """Tasks beside the one that is trained in, by split and name: parameters of each."""
 
     @property
     def library(self) -> str:
@@ -85,6 +91,7 @@ def register(
     is_game: bool = False,
     evaluation: Mapping[str, Any] | None = None,
     parallel: Mapping[str, Any] | None = None,
+    splits: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> Entry:
     """Register a system under an id; idempotent.
 
@@ -98,10 +105,16 @@ def register(
         is_game: also register with PettingZoo.
         evaluation: parameters that evaluations and benchmarks replace unless told otherwise.
         parallel: parameters that PettingZoo's views replace unless told otherwise.
+        splits: what a policy is also judged on, beside the parameters that one trains with: tasks
+            by split (one of `SPLITS`) and by a name of your own, each the parameters that differ.
 
     Raises:
-        OptionsError: the id stands for another system already, or has no version.
+        OptionsError: the id stands for another system already, or has no version; or there is no
+            such split.
     """
+    unknown = sorted(set(splits or {}) - set(SPLITS))
+    if unknown:
+        raise OptionsError(f"splits={unknown[0]!r}: allowed: {', '.join(SPLITS)}")
     path = system if isinstance(system, str) else f"{system.__module__}:{system.__qualname__}"
     entry = Entry(
         id,
@@ -113,6 +126,7 @@ def register(
         is_game,
         dict(evaluation or {}),
         dict(parallel or {}),
+        {name: {k: dict(v) for k, v in tasks.items()} for name, tasks in (splits or {}).items()},
     )
     if _ENTRIES.get(id) == entry and id in gym.registry:
         return entry

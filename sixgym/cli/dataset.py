@@ -16,7 +16,11 @@ def dataset(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to write.")] = 100,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Row seed of the first episode. Default: the training world."),
+        typer.Option(
+            min=0,
+            max=2**62 - 1,
+            help="Row seed of the first episode. Default: the training world.",
+        ),
     ] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample the policy's actions instead of its best.")

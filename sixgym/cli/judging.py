@@ -7,11 +7,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sixgym.cli.options import EnvId, Episodes, Overrides, PolicyName, RowSeed, read_overrides
+from sixgym.cli.options import (
+    FEW,
+    Engine,
+    EnvId,
+    Episodes,
+    Overrides,
+    PolicyName,
+    RowSeed,
+    Workers,
+    read_overrides,
+    workers_for,
+)
 
 if TYPE_CHECKING:
     from sixgym.leaderboard.players import Player
@@ -125,7 +136,23 @@ def benchmark(
         list[str] | None,
         typer.Option(help="A policy; may be repeated. Default: all baselines and shipped ones."),
     ] = None,
-    episodes: Episodes = 256,
+    split: Annotated[
+        Literal["train", "held_out", "generalisation", "all"],
+        typer.Option(
+            help="train: the task that agents train for; held_out: presets that nobody trained "
+            "in; generalisation: other sizes, loads and channels."
+        ),
+    ] = "train",
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Episodes of every policy. Default: 256, and 32 of those that say they are slow.",
+        ),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All episodes of the slow ones too.")
+    ] = False,
     seed: RowSeed = None,
     params: Overrides = None,
     results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
@@ -138,20 +165,28 @@ def benchmark(
             "is a contextual bandit.",
         ),
     ] = False,
+    engine: Engine = "local",
+    workers: Workers = None,
 ) -> None:
     """Play all policies on the same episodes, store their rows and print the table."""
     from sixgym.envs.core.registry import entries
     from sixgym.leaderboard.runner import benchmark as play
 
     ids = env or [found.id for found in entries()]
+    # Without names every baseline of an environment plays, which is many.
+    count = workers_for(len(ids) * (len(policy) if policy else FEW + 1), workers)
     play(
         ids,
         results,
         policies=policy,
         episodes=episodes,
         seed=seed,
+        full=full,
+        splits=split,
         resume=resume,
         probe=probe,
+        engine=engine,
+        workers=count if engine == "local" else workers,
         **read_overrides(params),
     )
     typer.echo(f"rows: {results}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import warnings
 from typing import Annotated
@@ -20,7 +19,10 @@ from sixgym.cli import (
     render,
     scaffold,
     toolcall,
+    tuning,
+    zoo,
 )
+from sixgym.envs.core import plugins
 from sixgym.envs.core.errors import PluginWarning, SixgymError, UnknownIdError
 
 app = typer.Typer(
@@ -71,7 +73,7 @@ def _import(name: str) -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        importlib.import_module(name)
+        plugins.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -81,6 +83,8 @@ def _import(name: str) -> None:
 app.command("list")(catalogue.list_environments)
 app.command("info")(catalogue.info)
 app.command("train")(learning.train)
+app.command("tune")(tuning.tune)
+app.command("train-zoo")(zoo.train_zoo)
 app.command("toolcall")(toolcall.toolcall)
 app.command("loop")(toolcall.loop)
 app.command("evaluate")(judging.evaluate)
@@ -116,6 +120,7 @@ _EXTRA_OF = {
     "sb3_contrib": "train",
     "tensorboard": "train",
     "tqdm": "train",
+    "optuna": "train",
     "httpx": "train",
     "sklearn": "train",
     "wandb": "wandb",

@@ -18,7 +18,7 @@ def render(
     id: EnvId,
     out: Annotated[Path, typer.Option(help="File to write: .mp4, .gif or .png.")],
     policy: PolicyName = "random",
-    seed: Annotated[int, typer.Option(min=0, help="Row seed of the episode.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**62 - 1, help="Row seed of the episode.")] = 0,
     steps: Annotated[
         int, typer.Option(min=1, help="Frames at most; a .png shows the last of them.")
     ] = 100,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sixgym.agents import checkpoint
 from sixgym.agents.checkpoint import Snapshot
@@ -61,7 +65,7 @@ def test_crash_while_writing_leaves_the_old_checkpoint(
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, "_sync", failing)
             patch.setattr(Path, "replace", replace)
-            with pytest.raises(OSError, match="disk full"):
+            with pytest.raises(CheckpointError, match="cannot be written: disk full"):
                 checkpoint.write(folder, "last", later(2))
         step = checkpoint.read(folder, "last").values["num_timesteps"]
         assert step == (1 if fail_at < 4 else 2)
@@ -138,3 +142,118 @@ def test_checkpoint_cannot_point_outside_its_folder(tmp_path: Path) -> None:
 def test_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"last\.json: no such checkpoint"):
         checkpoint.read(tmp_path, "last")
+
+
+# ----------------------------------------------------------------------- disks and forged files
+
+
+def test_full_disk_is_a_checkpoint_error_and_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    """The system itself refuses to make a file longer than 2 KiB."""
+    checkpoint.write(tmp_path, "last", later(1))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    big = Snapshot({"a": torch.zeros(100_000)}, {"num_timesteps": 2})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"last\.json: cannot be written: "):
+            checkpoint.write(tmp_path, "last", big)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    checkpoint.write(tmp_path, "last", big)
+    assert checkpoint.read(tmp_path, "last").values == {"num_timesteps": 2}
+
+
+def test_disk_that_fills_up_at_any_moment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.write(tmp_path, "last", later(1))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("_sync", "save_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, name, full)
+            with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
+                checkpoint.write(tmp_path, "last", later(2))
+        assert checkpoint.read(tmp_path, "last").values == {"num_timesteps": 1}
+        assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_folder_that_may_not_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below_a_file = tmp_path / "file"
+    below_a_file.write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written: "):
+        checkpoint.write(below_a_file / "run", "last", STATE)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with pytest.raises(CheckpointError, match="cannot be written: Permission denied"):
+        checkpoint.write(tmp_path / "run", "last", STATE)
+
+
+def test_checkpoint_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.write(tmp_path, "last", STATE)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("read_bytes", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, denied)
+            with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+                checkpoint.read(tmp_path, "last")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 100_000, '{"a": 1' + "0" * 5000 + "}"])
+def test_json_that_no_parser_likes_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "last.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"last\.json: truncated or not JSON"):
+        checkpoint.read(tmp_path, "last")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"values": {}},
+        {"values": [], "tensors": {}},
+        {"values": {}, "tensors": []},
+        {"values": {}, "tensors": {}},
+        {"values": {}, "tensors": {"file": None, "bytes": 0, "sha256": ""}},
+        {"values": {}, "tensors": {"file": 5}},
+        {"values": {}, "tensors": {"file": "."}},
+        {"values": {}, "tensors": {"file": "empty"}},
+        {"values": {}, "tensors": {"file": "empty", "bytes": 0}},
+        {"values": {}, "tensors": {"file": "empty", "bytes": "0", "sha256": None}},
+    ],
+    ids=str,
+)
+def test_forged_file_with_a_true_checksum_is_refused(tmp_path: Path, content: object) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    whole = {"format": checkpoint.FORMAT, **content}  # type: ignore[dict-item]
+    signed = {"sha256": checkpoint._own_digest(whole), **whole}
+    (tmp_path / "last.json").write_text(json.dumps(signed))
+    with pytest.raises(CheckpointError):
+        checkpoint.read(tmp_path, "last")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_the_tensors_is_found(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    checkpoint.write(folder, "last", STATE)
+    path = tensor_file(folder)
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1 << bit
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="altered"):
+        checkpoint.read(folder, "last")

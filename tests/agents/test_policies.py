@@ -67,6 +67,26 @@ def test_written_and_read_policy_acts_as_the_model(
     same_actions(model, policy)
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "maskableppo"])
+def test_written_and_read_policy_sets_switches_as_the_model(algorithm: str, tmp_path: Path) -> None:
+    id = "sixgym/NetGptBatch-v0"
+    model = trained(algorithm, env=id, policy="MultiInputPolicy")
+    path = save_policy(export_policy(model), tmp_path / "policy", env=id)
+    policy = load_policy(path)
+    assert isinstance(policy, NeuralPolicy)
+    assert policy.action_space == spaces.MultiBinary(32)
+    same_actions(model, policy)
+    seen = {
+        k: np.repeat(v[None], 500, axis=0) for k, v in policy.observation_space.sample().items()
+    }
+    best, _ = policy.predict(seen)
+    drawn, _ = policy.predict(seen, deterministic=False)
+    assert np.array_equal(best, np.repeat(best[:1], 500, axis=0))
+    # Nearly untrained switches are nearly fair coins, each thrown for itself.
+    assert np.all(np.abs(drawn.mean(axis=0) - 0.5) < 0.25)
+    assert len(np.unique(drawn, axis=0)) > 400
+
+
 @pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("algorithm", ["ppo", "a2c", "maskableppo"])
 def test_dict_observations_and_several_choices(

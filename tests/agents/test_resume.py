@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +20,7 @@ from agent_cases import SMALL, small
 from sixgym.agents import checkpoint
 from sixgym.agents.callbacks import Boundary
 from sixgym.agents.config import TrainConfig
+from sixgym.agents.runs import locked, new_folder
 from sixgym.agents.train import RunResult, run_folder, train
 from sixgym.envs.core.errors import CheckpointError, ConfigError
 
@@ -114,6 +122,19 @@ def test_tensorboard_hides_what_the_cut_run_wrote_after_its_checkpoint(
     assert steps == [point["step"] for point in resumed.curve] == [32 * n for n in range(7)]
 
 
+def test_logged_values_that_are_no_numbers_are_kept_by_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SB3's explained variance where all returns are the same."""
+    monkeypatch.setattr("stable_baselines3.ppo.ppo.explained_variance", lambda *_: float("nan"))
+    config = small("ppo")
+    (whole,) = train(config, output=tmp_path / "whole")
+    assert end(whole).values["log"]["train/explained_variance"] == "nan"
+    cut(monkeypatch, 150, lambda: train(config, output=tmp_path / "cut"))
+    (resumed,) = train(config, output=tmp_path / "cut", resume=True)
+    assert_same(whole, resumed)
+
+
 def test_run_cut_before_its_first_checkpoint_starts_afresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,3 +215,144 @@ def test_checkpoint_without_replay_buffer_is_not_continued(tmp_path: Path) -> No
     checkpoint.write(folder, "last", best)
     with pytest.raises(CheckpointError, match=r"last\.json: 'replay' is missing"):
         train(small("dqn", checkpoint={"every": 64}), output=tmp_path, resume=True)
+
+
+# --------------------------------------------------------------------------------- kills and disks
+
+
+KILLS = 10
+LONG = {
+    "total_steps": 3200,
+    "checkpoint": {"every": 64},
+    "evaluation": {"every": 640, "episodes": 4},
+}
+TRAIN = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from agent_cases import small
+import sixgym.agents.train as training
+
+training.learning_curve = lambda path, *_: path
+config = small(sys.argv[1], **{LONG!r})
+output, resume = Path(sys.argv[2]), sys.argv[3] == "resume"
+(output / "begun").write_text("")
+training.train(config, output=output, resume=resume)
+"""
+"""Says when it begins, so that it is the training that is killed and not the imports."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_killed_at_ten_random_moments_it_is_the_same_training(
+    algorithm: str, tmp_path: Path
+) -> None:
+    """SIGKILL, which a process can neither catch nor delay; on-policy and off-policy."""
+    config = small(algorithm, **LONG)
+    whole_folder, folder = tmp_path / "whole", tmp_path / "killed"
+    began = time.monotonic()
+    (whole,) = train(config, output=whole_folder)
+    took = time.monotonic() - began
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    folder.mkdir()
+    moments = random.Random(7)
+    steps = []
+    for kill in range(KILLS):
+        (folder / "begun").unlink(missing_ok=True)
+        how = "resume" if list(folder.rglob("config.yaml")) else "anew"
+        process = subprocess.Popen([sys.executable, str(script), algorithm, str(folder), how])
+        while not (folder / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.05, 2.0 / KILLS) * took)
+        assert process.poll() is None, f"kill {kill}: the training was over before it"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        for saved in folder.rglob("last.json"):  # what is there can be read, whatever was cut
+            if saved.parent.name == "checkpoints":
+                values = checkpoint.read(saved.parent, "last").values
+                steps.append(values["num_timesteps"])
+        if steps and steps[-1] > 0.9 * LONG["total_steps"]:
+            break
+    assert len(steps) >= KILLS // 2
+    assert steps == sorted(steps)
+    (resumed,) = train(config, output=folder, resume=True)
+    assert_same(whole, resumed)
+
+
+def test_full_disk_ends_a_training_with_a_named_error_and_it_goes_on_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("ppo")
+    (whole,) = train(config, output=tmp_path / "whole")
+    count = itertools.count()
+    save = checkpoint.save_file
+
+    def full(*args: Any) -> None:
+        if next(count) == 1:  # the second checkpoint does not fit
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(CheckpointError, match=r"last\.json: cannot be written: No space left"):
+            train(config, output=tmp_path / "cut")
+    (resumed,) = train(config, output=tmp_path / "cut", resume=True)
+    assert_same(whole, resumed)
+
+
+def test_output_that_cannot_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"output=.*: cannot be written: "):
+        train(small("ppo"), output=tmp_path / "file" / "runs")
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(ConfigError, match="cannot be written: Read-only file system"):
+        new_folder(tmp_path / "runs", "small")
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sixgym.agents.runs import locked
+with locked(Path(sys.argv[1])):
+    Path(sys.argv[1], "held").write_text("")
+    time.sleep(600)
+"""
+
+
+def test_a_folder_is_one_process_s_until_that_is_gone(tmp_path: Path) -> None:
+    """Another that wants it is refused; killed, the first leaves no lock behind."""
+    with locked(tmp_path):
+        pass
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)])
+    while not (tmp_path / "held").exists():
+        assert holder.poll() is None
+        time.sleep(0.02)
+    with pytest.raises(ConfigError, match="another process trains there"), locked(tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_clock_that_goes_backwards_changes_nothing_that_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("ppo")
+    (whole,) = train(config, output=tmp_path / "whole")
+    back = itertools.count()
+    start, start_ns = time.time(), time.time_ns()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: start - 3600.0 * next(back))
+        patch.setattr(time, "time_ns", lambda: start_ns - 3_600_000_000_000 * next(back))
+        (odd,) = train(config, output=tmp_path / "odd")
+    assert_same(whole, odd)
+    assert odd.seconds >= 0.0

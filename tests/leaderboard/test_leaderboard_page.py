@@ -33,7 +33,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.Mo
     script.write_text("\n".join(blocks("python")))
     runpy.run_path(str(script))
     lines = [shlex.split(line)[2:] for block in blocks("console") for line in block.splitlines()]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for words in lines:
         extra = SMALLER.get(words[0], SMALLER.get(words[1], []))
         done = CliRunner().invoke(app, [*words, *extra])

@@ -291,9 +291,11 @@ def test_what_came_later_leaves_older_rows_as_they_are(tmp_path: Path) -> None:
     """Budgets, bandits and latencies: a row without them reads and writes to the same bytes, and
     stands on one board with rows that have them."""
     old = result("old")
-    assert not {"budget", "is_bandit", "latency"} & set(dumps(old).replace('"', " ").split())
+    later = {"budget", "is_bandit", "latency", "training_budget", "ranked"}
+    assert not later & set(dumps(old).replace('"', " ").split())
     scores = [old.task.scores[0], old.task.scores[1].model_copy(update={"budget": 5.0})]
-    task = old.task.model_copy(update={"scores": scores, "is_bandit": False})
+    said = {"scores": scores, "is_bandit": False, "training_budget": 1000}
+    task = old.task.model_copy(update=said)
     run = old.runs[0].model_copy(
         update={"latency": [Latency(rows=1, median_s=1e-3, p99_s=2e-3, calls=9)]}
     )
@@ -304,8 +306,8 @@ def test_what_came_later_leaves_older_rows_as_they_are(tmp_path: Path) -> None:
     board = make_board([old, new])
     assert board.task == task
     assert {row.policy.name: row.latency for row in board.rows}["new"] == run.latency
-    other = task.model_copy(update={"is_bandit": True})
-    assert not task.agrees(other)
+    for change in ({"is_bandit": True}, {"training_budget": 999}):
+        assert not task.agrees(task.model_copy(update=change))
 
 
 def test_the_rows_that_ship_keep_their_names_and_bytes() -> None:

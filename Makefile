@@ -1,6 +1,7 @@
 # Every target makes or reuses the virtual environment $(VENV) from constraints.txt by itself.
 #   make demo   train, evaluate and rank an agent       make test   the fast tests
-#   make lint | typecheck | docs | bench | test-slow | measure | constraints | clean
+#   make lint | typecheck | docs | bench | test-slow | test-smoke | test-rllib | measure
+#   make notebooks | pictures | soak | faults | versions | supply | constraints | clean
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
@@ -10,8 +11,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+RLLIB := .venv-rllib
 
-.PHONY: demo test test-slow lint typecheck docs bench measure constraints clean
+.PHONY: demo test test-slow test-smoke test-rllib lint typecheck docs bench measure notebooks pictures
+.PHONY: soak faults versions supply constraints clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.made: constraints.txt
@@ -37,6 +40,20 @@ test: $(DEV)
 test-slow: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow
 
+# Every shipped configuration trains for a few updates and plays what it learned.
+test-smoke: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) -m smoke
+
+# RLlib pins an older Gymnasium, so that it is tested in an environment of its own.
+$(RLLIB)/.made: constraints-rllib.txt
+	$(PYTHON) -m venv $(RLLIB)
+	$(RLLIB)/bin/python -m pip --disable-pip-version-check install --quiet -r constraints-rllib.txt
+	$(RLLIB)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-rllib: $(RLLIB)/.made
+	OMP_NUM_THREADS=1 $(RLLIB)/bin/python -m pytest tests/rllib
+
 lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,8 +78,14 @@ measure: $(DEV)
 	$(BIN)/sixgym claims sixgym/NetGptThreshold-v0 --out docs/measured/NetGptThreshold-v0
 	$(BIN)/sixgym claims sixgym/TwinSync-v0 --out docs/measured/TwinSync-v0
 
+notebooks: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py
+
+pictures: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/pictures.py
+
 constraints:
 	$(PYTHON) tools/pin.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RLLIB) build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache

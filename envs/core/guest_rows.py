@@ -173,10 +173,11 @@ class GuestRows:
         chosen = self._split(actions)
         for i in np.flatnonzero(~self._ended).tolist():
             self._seen[i], paid, over, late, _ = self._envs[i].step(chosen[i])
-            if np.ndim(paid):
+            if np.asarray(paid).dtype.kind not in "fiub" or np.ndim(paid):
+                told = f"of {np.size(paid)} parts" if np.ndim(paid) else f"of {type(paid).__name__}"
                 raise OptionsError(
-                    f"{self._id}: a reward of {np.size(paid)} parts; allowed: a number (register "
-                    "it with a wrapper that weighs them)"
+                    f"{self._id}: a reward {told}; allowed: a number (register it with a wrapper "
+                    "that weighs its parts)"
                 )
             reward[i], terminated[i], truncated[i] = paid, over, late
         self._ended |= terminated | truncated

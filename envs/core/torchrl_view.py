@@ -29,14 +29,16 @@ from torchrl.envs import EnvBase
 from sixgym.envs.core.errors import OptionsError
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.registry import entry
-from sixgym.envs.core.rows import Rows
+from sixgym.envs.core.rows import Outcome, Rows
 from sixgym.envs.core.spaces import ActionReader
 from sixgym.envs.core.system import Observation, System
 from sixgym.envs.core.worlds import SEEDS, World, row_seed
 
+_FLAGS = ("done", "terminated", "truncated")
 
-class SixgymTorchRLEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
-    """All rows of a system as one batch-locked environment of TorchRL.
+
+class RowsEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
+    """What the views of systems and of games share: seeds, restarts, flags and metrics.
 
     Args:
         system: the dynamics.
@@ -64,30 +66,19 @@ class SixgymTorchRLEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
         )
         self._world: World = world
         self._row_seeds: Tensor | None = None
-        self._reader = ActionReader(system.action_space, dtype=system.dtype, device=system.device)
-        self._masked = False
         self.set_seed(seed)
         self.rows.start(seeds=self._row_seeds)  # what a first mask looks like is seen from a state
-        mask = self.rows.action_mask()
-        self._make_specs(mask)
 
-    def _make_specs(self, mask: Tensor | None) -> None:
+    def _shared_specs(self) -> dict[str, Any]:
+        """Set the specs of the flags; gives those of the observation that all views have."""
         batch, device = self.batch_size, self.device
-        parts: dict[str, Any] = {"observation": _spec(self.system.observation_space, batch, device)}
-        if mask is not None:
-            self._masked = True
-            parts["action_mask"] = Binary(shape=mask.shape, dtype=torch.bool, device=device)
-        if self.rows.metric_names:
-            metric = {"shape": (*batch, 1), "dtype": self.system.dtype, "device": device}
-            names = self.rows.metric_names
-            parts["metrics"] = Composite({n: Unbounded(**metric) for n in names}, shape=batch)
-        self.observation_spec = Composite(parts, shape=batch, device=device)
-        action = {"action": _spec(self.system.action_space, batch, device)}
-        self.action_spec = Composite(action, shape=batch, device=device)
-        self.reward_spec = Unbounded(shape=(*batch, 1), dtype=torch.float32, device=device)
         flag = {"shape": (*batch, 1), "dtype": torch.bool, "device": device}
-        flags = ("done", "terminated", "truncated")
-        self.done_spec = Composite({f: Binary(**flag) for f in flags}, shape=batch, device=device)
+        self.done_spec = Composite({f: Binary(**flag) for f in _FLAGS}, shape=batch, device=device)
+        if not self.rows.metric_names:
+            return {}
+        metric = {"shape": (*batch, 1), "dtype": self.system.dtype, "device": device}
+        names = self.rows.metric_names
+        return {"metrics": Composite({n: Unbounded(**metric) for n in names}, shape=batch)}
 
     def _set_seed(self, seed: int | None) -> None:
         """The next reset begins episode 0 of the rows of a seed's block.
@@ -101,7 +92,7 @@ class SixgymTorchRLEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
         count = torch.arange(self.batch_size[0], device=self.system.device)
         self._row_seeds = first + count
 
-    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+    def _begin(self, tensordict: TensorDictBase | None) -> None:
         """Begin episodes: in all rows, or in those of the mask ``_reset``."""
         mask = None if tensordict is None else tensordict.get("_reset", None)
         if self._row_seeds is not None:
@@ -112,41 +103,74 @@ class SixgymTorchRLEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
         else:
             chosen = mask.reshape(self.batch_size[0], -1).any(dim=1)
             self.rows.start(torch.nonzero(chosen)[:, 0])
-        like = torch.zeros((*self.batch_size, 1), device=self.system.device)
-        metrics = like.to(self.system.dtype).expand(-1, len(self.rows.metric_names))
-        flags = {name: like.bool() for name in ("done", "terminated", "truncated")}
-        return self._told(self.rows.observation(), metrics, flags)
+
+    def _shared(self, out: Outcome | None) -> dict[str, Any]:
+        """Flags and metrics of a step; of a reset, or between two turns, all zero."""
+        rows, names = self.batch_size[0], self.rows.metric_names
+        if out is None:
+            zero = torch.zeros((rows, 1), device=self.system.device)
+            told: dict[str, Any] = {name: zero.bool() for name in _FLAGS}
+            metrics = zero.to(self.system.dtype).expand(-1, len(names))
+        else:
+            told = {"terminated": out.terminated[:, None], "truncated": out.truncated[:, None]}
+            told["done"] = told["terminated"] | told["truncated"]
+            metrics = out.metrics
+        if names:
+            columns = metrics[..., None].unbind(dim=1)
+            told["metrics"] = self._nested(dict(zip(names, columns, strict=True)))
+        return told
+
+    def _nested(self, value: Observation, *more: int) -> Any:
+        """A dictionary of tensors (rows, *more, ...) as TorchRL's kind of dictionary."""
+        if not isinstance(value, dict):
+            return value
+        return TensorDict(dict(value), batch_size=(*self.batch_size, *more), device=self.device)
+
+
+class SixgymTorchRLEnv(RowsEnv):
+    """All rows of a system as one batch-locked environment of TorchRL; arguments as `RowsEnv`."""
+
+    def __init__(self, system: System[Any, Any], num_envs: int = 1, **kwargs: Any) -> None:
+        super().__init__(system, num_envs, **kwargs)
+        self._reader = ActionReader(system.action_space, dtype=system.dtype, device=system.device)
+        mask = self.rows.action_mask()
+        self._masked = mask is not None
+        batch, device = self.batch_size, self.device
+        parts: dict[str, Any] = {"observation": space_spec(system.observation_space, batch, device)}
+        if mask is not None:
+            parts["action_mask"] = Binary(shape=mask.shape, dtype=torch.bool, device=device)
+        parts |= self._shared_specs()
+        self.observation_spec = Composite(parts, shape=batch, device=device)
+        action = {"action": space_spec(system.action_space, batch, device)}
+        self.action_spec = Composite(action, shape=batch, device=device)
+        self.reward_spec = Unbounded(shape=(*batch, 1), dtype=torch.float32, device=device)
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        """Begin episodes: in all rows, or in those of the mask ``_reset``."""
+        self._begin(tensordict)
+        return self._told(self.rows.observation(), None)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         """One step of every row."""
-        action = tensordict.get("action")
-        if isinstance(action, TensorDictBase):
-            action = action.to_dict()
+        action = plain(tensordict.get("action"))
         out = self.rows.advance(self._reader.read(action, self.batch_size[0]))
-        flags = {"terminated": out.terminated[:, None], "truncated": out.truncated[:, None]}
-        flags["done"] = flags["terminated"] | flags["truncated"]
-        told = self._told(out.observation, out.metrics, flags)
+        told = self._told(out.observation, out)
         told.set("reward", out.reward[:, None].to(torch.float32))
         return told
 
-    def _told(
-        self, observation: Observation, metrics: Tensor, flags: dict[str, Tensor]
-    ) -> TensorDictBase:
-        told: dict[str, Any] = {"observation": self._nested(observation), **flags}
+    def _told(self, observation: Observation, out: Outcome | None) -> TensorDictBase:
+        told = {"observation": self._nested(observation), **self._shared(out)}
         if self._masked:
             told["action_mask"] = self.rows.action_mask()
-        if self.rows.metric_names:
-            columns = metrics[..., None].unbind(dim=1)
-            told["metrics"] = self._nested(dict(zip(self.rows.metric_names, columns, strict=True)))
         return TensorDict(told, batch_size=self.batch_size, device=self.device)
 
-    def _nested(self, value: Observation) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return TensorDict(dict(value), batch_size=self.batch_size, device=self.device)
+
+def plain(action: Any) -> Any:
+    """An action as a tensor, or as a dictionary of tensors."""
+    return action.to_dict() if isinstance(action, TensorDictBase) else action
 
 
-def _spec(space: gym.Space[Any], batch: torch.Size, device: torch.device | None) -> Any:
+def space_spec(space: gym.Space[Any], batch: torch.Size, device: torch.device | None) -> Any:
     """TorchRL's spec of a batch of a space.
 
     Raises:
@@ -154,7 +178,7 @@ def _spec(space: gym.Space[Any], batch: torch.Size, device: torch.device | None)
     """
     spaces = gym.spaces
     if isinstance(space, spaces.Dict):
-        parts = {key: _spec(part, batch, device) for key, part in space.items()}
+        parts = {key: space_spec(part, batch, device) for key, part in space.items()}
         return Composite(parts, shape=batch, device=device)
     shape = (*batch, *(space.shape or ()))
     if isinstance(space, spaces.Box):

@@ -153,6 +153,34 @@ class Stuck(Walk):
         self.of = lambda: 0
 
 
+class Rewarded(Walk):
+    """Pays its agents by name, as the multi-agent environments of mobile-env 2.1.0 do."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, reward, *rest = super().step(action)
+        return observation, {"left": reward, "right": -reward}, *rest
+
+
+class Growing(Walk):
+    """Rewards of more and more parts."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.time = 0
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, reward, *rest = super().step(action)
+        self.time += 1
+        return observation, np.full(self.time, reward), *rest
+
+
+class Chosen(Walk):
+    """Is told which class to use, as an environment of mobile-env is: its spec has no JSON."""
+
+    def __init__(self, kind: type = dict) -> None:
+        super().__init__()
+
+
 class Unmade(Walk):
     """Cannot even be made."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,9 @@ from sixgym.envs.core.errors import ConformanceError, OptionsError, UnknownIdErr
 GAMES = ("Pair", "NewSpaces", "DeafPair")
 
 
-with contextlib.suppress(ImportError):
-    import mo_gymnasium  # noqa: F401  (registers once a process: before a registry is restored)
+for name in ("mo_gymnasium", "mobile_env"):  # they register once a process
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,8 @@ def _own_registry() -> Iterator[None]:
     for name in vars(guests):
         kind = getattr(guests, name)
         if isinstance(kind, type) and issubclass(kind, guests.Walk):
-            gym.register(f"guest/{name}-v0", f"guests:{name}", max_episode_steps=30)
+            given = {"kind": guests.Walk} if name == "Chosen" else {}
+            gym.register(f"guest/{name}-v0", f"guests:{name}", max_episode_steps=30, kwargs=given)
     for name in GAMES:
         registration.register("parallel", f"guest/{name}-v0", f"guests:{name}")
     yield
@@ -69,6 +72,8 @@ def test_a_sound_guest_passes_everything(name: str) -> None:
         ("OneBuffer", "nothing_is_written_again", "observation of call 0"),
         ("OneBuffer", "gymnasium_check_env", ""),
         ("Integers", "ends_by_the_rules", "flags of type int; allowed: bool"),
+        ("Rewarded", "rewards_are_numbers", "a dict, {'left': "),
+        ("Growing", "rewards_are_numbers", "of shapes"),
         ("Shared", "rows_are_environments", "rows share something"),
         ("Unmade", "can_be_made", "OSError: no such trace"),
         ("NewSpaces", "pettingzoo_spaces", "another object in every call"),
@@ -89,6 +94,9 @@ def test_what_breaks_no_rule_but_will_trip_somebody_is_a_warning() -> None:
     stuck = verdict("Stuck", "copies_continue")
     assert stuck.status == "warn"
     assert "no pickled copy" in stuck.message
+    chosen = verdict("Chosen", "spec_round_trip")
+    assert chosen.status == "warn"
+    assert "no JSON" in chosen.message
 
 
 def test_a_deterministic_environment_is_not_blamed_for_its_seed() -> None:
@@ -118,9 +126,31 @@ def test_mo_gymnasium_goes_through_and_its_time_limit_is_told() -> None:
     assert found["another_seed_is_another_episode"].status == "pass"
     assert "exactly 200 steps" in found["ends_by_the_rules"].message
     assert found["rows_are_environments"].passed is None
+    assert found["rewards_are_numbers"].message.startswith("a vector of 2 parts")
     treasure = {v.check.name: v for v in check_target("mo_gymnasium:deep-sea-treasure-v0")}
     assert [v.message for v in treasure.values() if v.status == "fail"] == []
     assert treasure["another_seed_is_another_episode"].passed is None
+
+
+def test_rewards_by_name_are_told_once_and_then_left_alone() -> None:
+    found = {v.check.name: v for v in check_target("guest/Rewarded-v0")}
+    assert {n for n, v in found.items() if v.status == "fail"} == {"rewards_are_numbers"}
+    assert "the reward is no number" in found["rows_are_environments"].message
+
+
+@pytest.mark.parametrize("id", ["mobile-small-central-v0", "mobile-small-ma-v0"])
+def test_mobile_env_goes_through_and_its_faults_are_told(id: str) -> None:
+    """What is known of version 2.1.0: reset(seed=...) is ignored; agents are paid in a dict."""
+    pytest.importorskip("mobile_env", reason="mobile-env is not installed")
+    found = {v.check.name: v for v in check_target(f"mobile_env:{id}")}
+    assert found["another_seed_is_another_episode"].status == "fail"
+    assert "the seed is ignored" in found["another_seed_is_another_episode"].message
+    assert "the seed does not decide the episode" in found["seed_starts_over"].message
+    failed = {n for n, v in found.items() if v.status == "fail"}
+    seeds = {"gymnasium_check_env", "seed_starts_over", "another_seed_is_another_episode"}
+    assert failed == (seeds if "central" in id else {*seeds, "rewards_are_numbers"})
+    assert found["spec_round_trip"].status == "warn"
+    assert found["numbers_are_finite"].status == "pass"
 
 
 def test_a_function_of_a_module_is_a_target_too() -> None:

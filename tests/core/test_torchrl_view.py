@@ -23,7 +23,7 @@ from toy_systems import Counter, Gate, Tank
 import sixgym
 from sixgym.envs.core import registry
 from sixgym.envs.core.errors import OptionsError
-from sixgym.envs.core.torchrl_view import _spec, make_torchrl_env
+from sixgym.envs.core.torchrl_view import make_torchrl_env, space_spec
 from sixgym.envs.core.worlds import row_seed
 
 # TorchRL makes "spawn" the start method of the whole process, also for the tests of others.
@@ -137,4 +137,4 @@ def test_ppo_trains_a_few_iterations_and_never_leaves_torch() -> None:
 
 def test_a_space_without_a_spec_is_refused() -> None:
     with pytest.raises(OptionsError, match="no spec for Discrete"):
-        _spec(gym.spaces.Discrete(3, start=1), torch.Size([2]), None)
+        space_spec(gym.spaces.Discrete(3, start=1), torch.Size([2]), None)

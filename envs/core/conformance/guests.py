@@ -39,6 +39,7 @@ from sixgym.envs.core.conformance.subject import (
     require_finite,
     stack,
 )
+from sixgym.envs.core.errors import ConformanceError
 
 STEPS = 60
 """Steps of a check that does not need an end."""
@@ -100,7 +101,10 @@ def spec_round_trip(guest: GymGuest) -> None:
     env = guest.make()
     if env.spec is None:
         raise Skipped("it was not made from a registry")
-    text = env.spec.to_json()
+    try:
+        text = env.spec.to_json()
+    except (TypeError, ValueError) as error:
+        raise Advised(f"the spec has no JSON, so that no file can name it: {error}") from None
     json.loads(text)
     again = gym.make(gym.envs.registration.EnvSpec.from_json(text))
     require_equal(again.reset(seed=1)[0], env.reset(seed=1)[0], "reset of the remade environment")
@@ -115,8 +119,7 @@ def sb3_check_env(guest: GymGuest) -> None:
     env = guest.make()
     if isinstance(env.action_space, gym.spaces.Dict | gym.spaces.Tuple):
         raise Skipped(f"SB3 knows no {type(env.action_space).__name__} actions")
-    if hasattr(env.unwrapped, "reward_space"):
-        raise Skipped("SB3 knows no vector rewards")
+    _require_one_reward(guest)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         check_by_sb3(env)
@@ -248,6 +251,23 @@ def numbers_are_finite(guest: Guest) -> None:
         for told in _several(guest, env, 3):
             require_finite(_numbers(told.reward), "reward")
             require_finite(_numbers(told.observation), "observation")
+
+
+def rewards_are_numbers(guest: GymGuest) -> str | None:
+    """Rewards are numbers, or vectors of numbers of one length."""
+    with contextlib.closing(guest.make()) as env:
+        rewards = [told.reward for told in guest.play(env, 5, seed=2)[1:]]
+    odd = next((r for r in rewards if np.asarray(r).dtype.kind not in "fiub"), None)
+    if odd is not None:
+        kind, shown = type(odd).__name__, " ".join(repr(odd).split())
+        raise ConformanceError(
+            f"reward: a {kind}, {shown[:60]}; allowed: a number (rewards of several agents are "
+            "told by a PettingZoo environment)"
+        )
+    shapes = {np.shape(r) for r in rewards}
+    require(len(shapes) == 1, f"reward: of shapes {', '.join(map(str, shapes))}; allowed: one")
+    (shape,) = shapes
+    return f"a vector of {shape[0]} parts, to be weighed by a wrapper" if shape else None
 
 
 def corners_stay_finite(guest: GymGuest) -> None:
@@ -414,15 +434,19 @@ def _rows(env: Any, observation: Any) -> list[Any]:
 
 
 def _require_one_reward(guest: GymGuest) -> None:
-    """Gymnasium's vector environments know no vector rewards.
+    """Gymnasium's vector environments and SB3 know no vector rewards.
 
     Raises:
-        Skipped: the reward has several parts.
+        Skipped: the reward has several parts, or is no number at all.
     """
     with contextlib.closing(guest.make()) as env:
         guest.begin(env, 0)
-        if np.ndim(guest.step(env, 0).reward):
-            raise Skipped("the reward is a vector, which Gymnasium's vector environments refuse")
+        reward = np.asarray(guest.step(env, 0).reward)
+        if reward.ndim or reward.dtype.kind not in "fiub":
+            kind = "a vector" if reward.ndim else "no number"
+            raise Skipped(
+                f"the reward is {kind}, which Gymnasium's vector environments and SB3 refuse"
+            )
 
 
 def own_vector_environment(guest: GymGuest) -> None:
@@ -488,6 +512,7 @@ GYMNASIUM: tuple[Check, ...] = (
     check(spec_round_trip),
     *SEEDED,
     *PLAYED,
+    check(rewards_are_numbers),
     check(corners_stay_finite),
     check(rows_are_environments),
     check(own_vector_environment),

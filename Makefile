@@ -63,6 +63,7 @@ typecheck: $(DEV)
 
 docs: $(DEV)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python tools/links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench: $(DEV)
@@ -77,6 +78,7 @@ measure: $(DEV)
 	$(BIN)/sixgym claims sixgym/LlmMac-v0 --out docs/measured/LlmMac-v0
 	$(BIN)/sixgym claims sixgym/NetGptThreshold-v0 --out docs/measured/NetGptThreshold-v0
 	$(BIN)/sixgym claims sixgym/TwinSync-v0 --out docs/measured/TwinSync-v0
+	$(BIN)/python tools/readme.py
 
 notebooks: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py

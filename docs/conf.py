@@ -24,9 +24,11 @@ author = "The sixgym authors"
 copyright = "The sixgym authors, Apache-2.0"
 version = release = sixgym.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # tools/notebooks.py runs them, and they carry what they print and draw
+nb_ipywidgets_js = {}  # of content delivery networks; no notebook has widgets
 exclude_patterns = ["_build", "_generated"]
 
 autodoc_member_order = "bysource"
@@ -39,8 +41,9 @@ napoleon_use_ivar = True  # fields of a NamedTuple are listed once
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "sixgym"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
-html_css_files = ["wide.css"]
+html_css_files = ["pages.css"]
 
 
 def _escape_shapes(

@@ -63,7 +63,7 @@ def cards() -> str:
 def _card(found: Entry, page: str) -> str:
     name = found.id.rpartition("/")[2]
     picture = f"_static/pictures/{name}.png"
-    drawn = f'<img src="{picture}" alt="" loading="lazy">' if (PAGES / picture).is_file() else ""
+    drawn = f'<img src="{picture}" alt="">' if (PAGES / picture).is_file() else ""
     kind = '<span class="kind">game</span>' if found.is_game else ""
     return (
         f'<a class="card" href="{page}.html">{drawn}<strong>{name}</strong>{kind}'
@@ -279,10 +279,49 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def soak() -> str:
+    """The stored long run of every environment."""
+    file = MEASURED / "soak.json"
+    if not file.is_file():
+        return "No run is stored; `make soak` makes one."
+    report: dict[str, Any] = json.loads(file.read_text())
+    rows = [
+        [
+            f"`{run['env']}`",
+            f"{run['steps']:,}",
+            f"{run['episodes']:,}",
+            f"{run['cpu_s']:,.0f}",
+            f"{run['growth_mb']:.1f}",
+            str(len(run["identities"])),
+            f"{max((i['largest'] for i in run['identities']), default=0.0):.0e}",
+            "<br>".join(run["faults"]) or "none",
+        ]
+        for run in report["runs"]
+    ]
+    head = ["environment", "steps", "episodes", "CPU (s)", "growth (MB)", "identities"]
+    head += ["largest error", "faults"]
+    return f"{report['rows']:,} rows, torch {report['torch']}.\n\n{table(head, rows)}"
+
+
+def faults() -> str:
+    """The stored trials of bad input."""
+    file = MEASURED / "faults.json"
+    if not file.is_file():
+        return "No run is stored; `make faults` makes one."
+    report: dict[str, Any] = json.loads(file.read_text())
+    rows = [
+        [row["surface"], row["outcome"], f"{row['trials']:,}", row["verdict"], f"`{row['input']}`"]
+        for row in report["rows"]
+    ]
+    found = table(["surface", "outcome", "trials", "verdict", "for instance"], rows)
+    return f"{report['trials']:,} trials, {len(report['wrong'])} of them wrong.\n\n{found}"
+
+
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
     parts = {"cards": cards(), "checks": checks(), "speed": speed()}
+    parts |= {"soak": soak(), "faults": faults()}
     for name, beyond in VARIANTS.items():
         parts[f"{name}-own"] = arguments(f"sixgym/{name}", beyond=f"sixgym/{beyond}")
     for found in entries():

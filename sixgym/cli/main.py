@@ -129,6 +129,7 @@ _EXTRA_OF = {
     "pygame": "render",
     "imageio": "render",
     "imageio_ffmpeg": "render",
+    "PIL": "render",
     "scipy": "leaderboard",
     "jinja2": "leaderboard",
     "onnxruntime": "leaderboard",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import re
@@ -9,11 +11,25 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from sixgym.envs.core.registry import entries
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/jobs.md", "docs/own.md", "docs/traces.md")
+PAGES = (
+    "README.md",
+    "docs/install.md",
+    "docs/tutorials/train.md",
+    "docs/tutorials/benchmark.md",
+    "docs/tutorials/register.md",
+    "docs/tutorials/log.md",
+    "docs/traces.md",
+    "docs/physics.md",
+    "docs/libraries.md",
+    "docs/reliability.md",
+)
 SYSTEMS = tuple(
     f"docs/environments/{name}.md"
     for name in ("ris_noma", "event_offload", "llm_mac", "netgpt", "twin_mobility")
@@ -25,11 +41,13 @@ SMALLER = {
         "--set seeds=[0] --set total_steps=64 --set num_envs=8 --set evaluation.episodes=2 "
         "--set hyperparameters.n_steps=4 --set hyperparameters.batch_size=32"
     ),
+    "tune": shlex.split("--trials 2 --minutes 0.01 --set evaluation.episodes=2"),
     "evaluate": ["--episodes", "2"],
     "benchmark": ["--episodes", "2"],
     "claims": ["--help"],
     "check": ["--only", "scores_and_metrics", "--only", "wrong_parameters"],
     "dataset": ["--episodes", "2"],
+    "render": ["--steps", "2"],
 }
 """What is added to a command of the pages, so that it runs in seconds."""
 
@@ -58,6 +76,8 @@ def commands() -> list[list[str]]:
 def smaller(words: list[str]) -> list[str]:
     """What is added to a command of the pages, so that it runs in seconds."""
     command = words[2] if words[0] == "--import" else words[0]
+    if words == ["leaderboard", "build"]:
+        return ["--no-video"]
     if words == ["check", "CartPole-v1"]:
         return ["--only", "seed_starts_over"]
     if command == "benchmark" and "sixgym/RisNomaSelect-v0" in words:
@@ -94,7 +114,7 @@ for words in json.load(sys.stdin):
 
 
 def test_commands_of_the_pages_run_in_their_order(tmp_path: Path) -> None:
-    (tmp_path / "uplink.py").write_text(blocks("docs/own.md", "python")[0])
+    (tmp_path / "uplink.py").write_text(blocks("docs/tutorials/register.md", "python")[0])
     assert {words[0] for words in commands()} >= {*SMALLER, "leaderboard", "new"}
     is_new = [words[0] == "new" for words in commands()]
     played = [[*words, *smaller(words)] for words in commands()]
@@ -120,18 +140,111 @@ def test_commands_that_make_offers_are_those_of_the_readme() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+# ------------------------------------------------------------------------------- links and parts
+
+
+def tool(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WRITTEN = [
+    str(file.relative_to(ROOT))
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if "_generated" not in file.parts  # written when the pages are built, for another folder
+]
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_files_that_a_page_links_to_are_there(page: str) -> None:
+    file = ROOT / page
+    targets = re.findall(r"\]\(([^)#\s]+)", re.sub(r"```.*?```", "", file.read_text(), flags=re.S))
+    here = [target for target in targets if "://" not in target]
+    assert [target for target in here if not (file.parent / target).exists()] == []
+
+
+def test_every_function_of_the_physics_page_exists() -> None:
+    text = (ROOT / "docs" / "physics.md").read_text()
+    names = re.findall(r"\{(?:func|class)\}`~([\w.]+)`", text)
+    assert len(names) > 50
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert getattr(importlib.import_module(module), attribute).__doc__, name
+
+
+def test_home_and_readme_show_every_environment() -> None:
+    ours = [found for found in entries() if found.system.startswith("sixgym.envs.")]
+    cards, readme = tool("docs/generate.py").cards(), (ROOT / "README.md").read_text()
+    for found in ours:
+        name = found.id.rpartition("/")[2]
+        assert f'<img src="_static/pictures/{name}.png"' in cards
+        assert f"<strong>{name}</strong>" in cards
+        assert f"[`{found.id}`](docs/environments/" in readme
+    assert cards.count('class="card"') == len(ours)
+
+
 @pytest.mark.slow
-def test_pages_build_without_a_warning(tmp_path: Path) -> None:
-    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
-    result = subprocess.run(
-        [*sphinx, "docs", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+def test_table_of_the_readme_is_that_of_the_stored_rows() -> None:
+    readme = tool("tools/readme.py")
+    text = (ROOT / "README.md").read_text()
+    assert readme.renewed(text) == text, "python tools/readme.py writes it anew"
+
+
+def test_readme_without_its_marks_is_refused() -> None:
+    readme = tool("tools/readme.py")
+    with pytest.raises(ValueError, match="0 times; allowed: once"):
+        readme.renewed("# sixgym\n")
+
+
+def test_broken_links_and_requests_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<p id="x"><a href="b.html#y">1</a><a href="#x">2</a><a href="#z">3</a>'
+        '<a href="c.html">4</a><a href="https://example.org">5</a>'
+        '<script src="https://example.org/x.js"></script><img src="no.png">'
+        "<style>@import 'https://example.org/x.css';</style>"
     )
+    (tmp_path / "b.html").write_text('<h1 id="Y">b</h1>')
+    (tmp_path / "s.css").write_text("@font-face { src: url(//example.org/f.woff2) }")
+    assert tool("tools/links.py").faults(tmp_path) == [
+        "a.html: asks another machine for https://example.org/x.js",
+        "a.html: there is no no.png",
+        "a.html: asks another machine for https://example.org/x.css",
+        "a.html: no such place: b.html#y",
+        "a.html: no such place: #z",
+        "a.html: there is no c.html",
+        "s.css: asks another machine for //example.org/f.woff2",
+    ]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, built without a warning."""
+    out = tmp_path_factory.mktemp("site")
+    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    result = subprocess.run([*sphinx, "docs", str(out)], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("site")
+def test_links_arrive_and_nothing_is_asked_of_another_machine(site: Path) -> None:
+    assert tool("tools/links.py").faults(site) == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("site")
+def test_pages_of_systems_have_their_parts(site: Path) -> None:
     for name in ("ris_noma", "event_offload", "llm_mac", "netgpt", "twin_mobility"):
-        page = (tmp_path / "environments" / f"{name}.html").read_text()
+        page = (site / "environments" / f"{name}.html").read_text()
         for heading in (
             "Description", "Action Space", "Observation Space", "Rewards", "Starting State",
             "Episode End", "Arguments", "Baselines and bounds", "Claims", "Speed",
             "Version History", "References",
         ):  # fmt: skip
             assert f"<h2>{heading}" in page, (name, heading)
+        assert "<img" in (site / "notebooks" / f"{name}.html").read_text()

@@ -26,7 +26,10 @@ WARM_UP = 2
 LIMIT_S = 0.5
 """Time after which no further call is begun; at least `LEAST` are timed."""
 LEAST = 5
-"""Calls that are timed at least."""
+"""Calls that are timed at least, of a policy whose single calls keep the limit."""
+TOO_LONG_S = 0.02
+"""Median time of a decision for which larger batches are not timed: a solver that takes this long
+for one observation would need minutes for a thousand."""
 STEP_EVERY = {1: 1, 1024: 10}
 """Calls from one step of the environment to the next, whose step may be slow at many rows."""
 
@@ -39,7 +42,7 @@ def decision_latency(
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Latency]:
-    """Time the decisions of a player's first member.
+    """Time the decisions of a player's first member, up to the size that takes `TOO_LONG_S`.
 
     Args:
         player: who decides.
@@ -48,7 +51,12 @@ def decision_latency(
         limit_s: see `LIMIT_S`, for each size.
         clock: tells the time in seconds.
     """
-    return [_timed(player, task, rows, limit_s, clock) for rows in sizes]
+    timed: list[Latency] = []
+    for rows in sizes:
+        if timed and timed[-1].median_s > TOO_LONG_S:
+            break
+        timed.append(_timed(player, task, rows, limit_s, clock))
+    return timed
 
 
 def _timed(
@@ -69,7 +77,7 @@ def _timed(
         took: list[float] = []
         began_all = clock()
         while len(took) < CALLS + WARM_UP and (
-            len(took) < LEAST + WARM_UP or clock() - began_all < limit_s
+            len(took) < _least(took) or clock() - began_all < limit_s
         ):
             began = clock()
             action = actor.act(observation, start)
@@ -79,10 +87,15 @@ def _timed(
                 start = np.asarray(terminated) | np.asarray(truncated)
     finally:
         env.close()
-    timed = took[WARM_UP:]
+    timed = took[WARM_UP:] or took[-1:]
     return Latency(
         rows=rows,
         median_s=float(np.median(timed)),
         p99_s=float(np.percentile(timed, 99)),
         calls=len(timed),
     )
+
+
+def _least(took: Sequence[float]) -> int:
+    """How many calls are made whatever they take: one after a warm-up where each is too long."""
+    return 2 if took and took[-1] > LIMIT_S else LEAST + WARM_UP

@@ -40,11 +40,20 @@ def test_decisions_are_timed_at_the_sizes_that_are_asked_for() -> None:
         task_of(MAC),
         sizes=(1, 8),
         limit_s=0.0,
-        clock=lambda: float(next(ticks)),
+        clock=lambda: next(ticks) / 1000,
     )
     assert [one.rows for one in found] == [1, 8]
     assert all(one.calls == LEAST for one in found)
-    assert all(one.median_s == one.p99_s == 1.0 for one in found)  # one tick from call to call
+    assert all(one.median_s == pytest.approx(0.001) for one in found)  # a tick from call to call
+    assert all(one.p99_s == pytest.approx(0.001) for one in found)
+
+
+def test_a_solver_that_takes_seconds_is_timed_once_and_alone() -> None:
+    ticks = iter(range(10_000_000))
+    found = decision_latency(
+        find_player(MAC, "aloha"), task_of(MAC), sizes=(1, 8), clock=lambda: float(next(ticks))
+    )
+    assert [(one.rows, one.calls, one.median_s) for one in found] == [(1, 1, 1.0)]
 
 
 def test_a_benchmark_stores_both_where_it_is_asked_to(tmp_path: Path) -> None:

@@ -80,6 +80,23 @@ measure: $(DEV)
 	$(BIN)/sixgym claims sixgym/TwinSync-v0 --out docs/measured/TwinSync-v0
 	$(BIN)/python tools/readme.py
 
+# Long runs with random actions, five minutes of the processor an id; and bad input of every kind.
+soak: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --jobs 2 --out docs/measured/soak.json
+
+faults: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --out docs/measured/faults.json
+
+# The tests on every Python that is found, and on the lowest and the newest versions.
+versions: $(DEV)
+	$(PIP) uv
+	$(BIN)/python tools/versions.py
+
+# Known vulnerabilities, wheel and sdist, and the wheel alone in a clean environment.
+supply: $(DEV)
+	$(PIP) uv pip-audit build twine
+	$(BIN)/python tools/supply.py
+
 notebooks: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py
 

@@ -270,7 +270,12 @@ def read(
         ConfigError: no such file, not YAML, or no mapping.
     """
     source = find(name_or_path, names)
-    raw = parse(source.read_text(encoding="utf-8"), str(name_or_path))
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ConfigError(f"{name_or_path}: cannot be read: {reason}") from None
+    raw = parse(text, str(name_or_path))
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ConfigError(f"{name_or_path}: allowed: a mapping of fields to values")
@@ -297,6 +302,10 @@ def find(name_or_path: str | Path, names: Mapping[str, Traversable]) -> Traversa
     )
 
 
+MOST_BITS = 256
+"""Of a whole number in YAML."""
+
+
 class _Loader(yaml.SafeLoader):
     """Plain data only, with two traps closed: ``6e-4`` is a number, a repeated key an error."""
 
@@ -309,6 +318,15 @@ class _Loader(yaml.SafeLoader):
             )
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > MOST_BITS:  # Python would not even print it
+            problem = f"a number of {value.bit_length()} bits"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 # YAML 1.1, which PyYAML reads, wants 6.0e-4; YAML 1.2 and everyone who writes one mean a number.
 _Loader.add_implicit_resolver(
@@ -322,15 +340,25 @@ def parse(text: str, where: str) -> Any:
     """Plain data from YAML text.
 
     Raises:
-        ConfigError: not YAML, or a key is given twice.
+        ConfigError: not YAML, a key is given twice, or there are aliases.
     """
     try:
+        # Aliases could make a text of a kilobyte a tree of gigabytes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise ConfigError(f"{where}: aliases (*name); allowed: YAML without them")
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{where}{line}: not YAML: {problem}") from None
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"{where}: not YAML: nested too deeply") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # What PyYAML lets through: a date that is none, thousands of digits, `!!int` of nothing.
+        raise ConfigError(f"{where}: not YAML: a value that is none: {error}") from None
 
 
 def override(raw: dict[str, Any], text: str) -> None:

@@ -36,10 +36,11 @@ from sixgym.agents.records import (
     progress_bar,
     reporter,
 )
-from sixgym.agents.runs import folders, new_folder, origin, torch_threads
+from sixgym.agents.runs import folders, locked, new_folder, origin, torch_threads
 from sixgym.agents.tracking import tracked
 from sixgym.baselines.policy import baseline
 from sixgym.envs.core.errors import ConfigError
+from sixgym.envs.core.make import device_of
 from sixgym.envs.core.registry import entry
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def train(
     """Train every seed of a configuration; see `train_from_config`."""
     check(config)
     folder = run_folder(config, output, resume=resume)
-    with torch_threads(config.threads):
+    with locked(folder), torch_threads(config.threads):
         return _train_seeds(config, folder, wandb=wandb, resume=resume)
 
 
@@ -138,6 +139,8 @@ def check(config: TrainConfig) -> None:
         ParamsError: a parameter of the environment is wrong.
         UnknownIdError: there is no such environment, preset or baseline.
     """
+    if config.device != "auto":
+        device_of(config.device)
     env = make_env(config, rows=1)
     action, observation = env.action_space, env.observation_space
     env.close()

@@ -256,7 +256,7 @@ def speed() -> str:
             f"{s['rows']:,}",
             f"{s['steps_per_cpu_s']:,.0f}",
             f"{s['steps_per_cpu_s'] / base[s['rows']]:.3f}",
-            f"{s['compile_wall_s']:.0f}" if s["mode"] == "compiled" else "",
+            f"{s['compile_wall_s']:.0f}" if s["mode"] in ("compiled", "aot") else "",
         ]
         for s in report["speeds"]
     ]
@@ -271,12 +271,61 @@ def speed() -> str:
         "",
     ]
     for id, share in report["ppo"].items():
+        mode = "compiled" if share.get("compiled") else "eager"
         lines.append(
             f"- `{id}`: the Stable-Baselines3 view adds {report['sb3_view'][id]['overhead']:.0%} "
-            f"to a step at 256 rows; {share['share']:.0%} of a PPO run (256 rows, batch 4,096) is "
-            "spent in the env."
+            f"to a step at 256 rows; {share['share']:.0%} of a PPO run ({share.get('rows', 256):,} "
+            f"rows, batch 4,096) is spent in the {mode} env."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *speed_of_processes(report)])
+
+
+def speed_of_processes(report: dict[str, Any]) -> list[str]:
+    """What a fresh process costs, where the stored run measured it."""
+    costs = [
+        [
+            f"`{id}`",
+            f"{1e3 * (f['make_s'] + f['reset_s'] + f['first_step_s']):.0f}",
+            f"{f['rss_bytes'] / 2**20:.0f}",
+            f"{f['row_bytes'] / 2**10:.1f}",
+        ]
+        for id, f in report.get("fresh", {}).items()
+    ]
+    head = ["environment", "make, reset, first step (ms)", "process (MiB)", "a row more (KiB)"]
+    lines = [table(head, costs), ""] if costs else []
+    return lines + [
+        f"- `{name}` in a fresh interpreter: {cost['cpu_s']:.2f} CPU seconds"
+        for name, cost in report.get("imports", {}).items()
+    ]
+
+
+def roofline() -> str:
+    """The stored distances from the limits, where there are any."""
+    path = MEASURED / "roofline.json"
+    if not path.exists():
+        return "Not measured for this version; `make bench-limits` does."
+    report: dict[str, Any] = json.loads(path.read_text())
+    peak = report["peak"]
+    rows = [
+        [
+            f"`{id}`",
+            f"{s['bytes']:,.0f}",
+            f"{s['operations']:,.0f}",
+            f"{s['special']:,.0f}",
+            f"{s['step_ns']:,.0f}",
+            f"{s['limit_ns']:,.0f} ({s['bound']})",
+            f"{s['share_of_limit']:.1%}",
+        ]
+        for id, s in report["steps"].items()
+    ]
+    head = ["environment", "bytes", "operations", "special", "step (ns)", "limit (ns)", "share"]
+    return (
+        f"One core of {report['machine']['cpu']} copies {peak['copy_bytes_per_s'] / 1e9:.1f} GB/s "
+        f"(read and written), computes {peak['flop_per_s'] / 1e9:.0f} GFLOP/s and "
+        f"{peak['special_per_s'] / 1e9:.2f} G special functions (log, cos, sqrt) a second. All "
+        f"columns are of one row of {next(iter(report['steps'].values()))['rows']:,}.\n\n"
+        + table(head, rows)
+    )
 
 
 def soak() -> str:
@@ -320,7 +369,7 @@ def faults() -> str:
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
-    parts = {"cards": cards(), "checks": checks(), "speed": speed()}
+    parts = {"cards": cards(), "checks": checks(), "speed": speed(), "roofline": roofline()}
     parts |= {"soak": soak(), "faults": faults()}
     for name, beyond in VARIANTS.items():
         parts[f"{name}-own"] = arguments(f"sixgym/{name}", beyond=f"sixgym/{beyond}")

@@ -323,6 +323,10 @@ def loads(text: str) -> Result:
         raw = json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise ResultError(f"not JSON: {error.msg} in line {error.lineno}") from None
+    except ResultError:
+        raise
+    except (ValueError, RecursionError) as error:  # too many digits, too deep
+        raise ResultError(f"not JSON: {error}") from None
     try:
         return Result.model_validate_json(json.dumps(raw))
     except ValidationError as error:
@@ -336,7 +340,10 @@ def first_fault(error: ValidationError) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if not where:
         return message
-    shown = repr(item["input"])
+    try:
+        shown = repr(item["input"])
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        shown = "a number of thousands of digits"
     value = shown if len(shown) <= 40 else shown[:37] + "..."
     return f"{where}: {message}" if item["type"] == "missing" else f"{where}={value}: {message}"
 

@@ -10,7 +10,7 @@ import torch
 
 from sixgym.envs.core.errors import StateError
 from sixgym.envs.core.render import Screen, render_modes
-from sixgym.envs.core.rows import Rows
+from sixgym.envs.core.rows import Compile, Rows
 from sixgym.envs.core.spaces import ActionReader, all_allowed, row_of, to_numpy
 from sixgym.envs.core.system import System
 from sixgym.envs.core.worlds import check_row_seed
@@ -28,7 +28,7 @@ class SixgymEnv(gym.Env[Any, Any]):
 
     Args:
         system: the dynamics.
-        compile: fuse the step with torch.compile.
+        compile: True fuses the step; ``"aot"`` makes a library of it that is kept; see `Rows`.
         render_mode: ``"rgb_array"``, ``"human"``, ``"ansi"`` or None.
 
     Raises:
@@ -41,7 +41,7 @@ class SixgymEnv(gym.Env[Any, Any]):
     }
 
     def __init__(
-        self, system: System[Any, Any], *, compile: bool = False, render_mode: str | None = None
+        self, system: System[Any, Any], *, compile: Compile = False, render_mode: str | None = None
     ) -> None:
         self.metadata = {**type(self).metadata, "render_modes": render_modes(system)}
         self._screen = Screen(system, render_mode, self.metadata["render_fps"])
@@ -96,10 +96,10 @@ class SixgymEnv(gym.Env[Any, Any]):
         out = self.rows.advance(self._reader.read(action, None))
         self._ended = bool(out.terminated.item())
         info: dict[str, Any] = dict(
-            zip(self.rows.metric_names, out.metrics[0].tolist(), strict=True)
+            zip(self.rows.metric_names, out.metrics.tolist()[0], strict=True)
         )
-        for name, value in out.diagnostics.items():
-            info[name] = value[0].cpu().numpy()
+        for name, value in to_numpy(out.diagnostics).items():
+            info[name] = value[0]
         if self.render_mode == "human":
             self.render()
         observation = row_of(to_numpy(out.observation), 0)

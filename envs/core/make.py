@@ -10,6 +10,7 @@ from sixgym.envs.core.errors import OptionsError
 from sixgym.envs.core.game import Game, Joint
 from sixgym.envs.core.gym_view import SixgymEnv
 from sixgym.envs.core.registry import load_system
+from sixgym.envs.core.rows import Compile
 from sixgym.envs.core.system import System
 from sixgym.envs.core.vector_view import SixgymVectorEnv
 
@@ -46,12 +47,7 @@ def make_system(
         raise OptionsError(f"dtype={dtype!r}: allowed: {', '.join(map(repr, _DTYPES))}")
     if info_level not in (0, 1):
         raise OptionsError(f"info_level={info_level!r}: allowed: 0, 1")
-    try:
-        where = torch.device(device)
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionsError(f"device={device!r}: not available here: {reason}") from None
+    where = device_of(device)
     cls = load_system(system) if isinstance(system, str) else system
     values = cls.params_type.create(preset, **params)
     options: dict[str, Any] = {} if joint is None else {"joint": joint}
@@ -60,11 +56,28 @@ def make_system(
     return cls(values, dtype=_DTYPES[dtype], device=where, info_level=info_level, **options)
 
 
+def device_of(name: str) -> torch.device:
+    """The device of a name, which must be there.
+
+    Raises:
+        OptionsError: there is no such device here, or it holds no numbers.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionsError(f"device={name!r}: not available here: {reason}") from None
+    if device.type == "meta":
+        raise OptionsError(f"device={name!r}: holds no numbers; allowed: cpu, cuda, ...")
+    return device
+
+
 def make_env(
     system: str | type[System[Any, Any]],
     *,
     render_mode: str | None = None,
-    compile: bool = False,
+    compile: Compile = False,
     **kwargs: Any,
 ) -> SixgymEnv:
     """The single environment of a system; see `make_system` for the other arguments."""
@@ -79,7 +92,7 @@ def make_vector_env(
     autoreset_mode: str = "NextStep",
     output: Literal["numpy", "torch"] = "numpy",
     render_mode: str | None = None,
-    compile: bool = False,
+    compile: Compile = False,
     **kwargs: Any,
 ) -> SixgymVectorEnv:
     """The vector environment of a system; see `make_system` and `SixgymVectorEnv`."""

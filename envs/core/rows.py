@@ -7,16 +7,19 @@ the single environment seeded s + i, whatever the batch size and the order of re
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, cast
+from typing import Any, Generic, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, episode_key
 from sixgym.envs.core.ahead import DrawsAhead
+from sixgym.envs.core.aot import Kernel, KernelError, KernelWarning
 from sixgym.envs.core.errors import OptionsError, StateError
-from sixgym.envs.core.fuse import Fused, below_autograd
+from sixgym.envs.core.fuse import Fused, Traced, below_autograd, trace
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
@@ -24,6 +27,10 @@ CHUNK_ROWS = 512
 cache; an accelerator takes all rows at once."""
 SOLVER_CHUNK_ROWS = 1024
 """The same for a step with a solver, which has many small operations and splits its rows."""
+
+
+Compile = bool | Literal["aot"]
+"""How a step is compiled, see `Rows`."""
 
 
 class Outcome(NamedTuple):
@@ -58,6 +65,34 @@ def tree_map(function: Callable[..., Tensor], *trees: Observation) -> Observatio
     return function(*trees)
 
 
+def check_mapping(options: object) -> None:
+    """Raise unless the options of a ``reset`` are a dictionary or None.
+
+    Raises:
+        OptionsError: they are something else.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise OptionsError(f"options={options!r}: allowed: a dictionary, or None")
+
+
+def _check_count(name: str, value: object) -> None:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or cast("int", value) < 1:
+        raise OptionsError(f"{name}={value!r}: allowed: a whole number, at least 1")
+
+
+def _check_compile(compile: object, system: System[Any, Any]) -> None:
+    if not isinstance(compile, bool) and compile != "aot":
+        raise OptionsError(f"compile={compile!r}: allowed: True, False, 'aot'")
+    if compile and system.contains_solver:
+        raise OptionsError(
+            f"compile={compile!r}: the step of {type(system).__name__} contains a solver; "
+            "allowed: compile=False"
+        )
+    if compile == "aot" and system.device.type != "cpu":
+        raise OptionsError(f"compile='aot': on {system.device}; allowed: device='cpu'")
+
+
 class Rows(Generic[P, S]):
     """``num_rows`` environments of one system.
 
@@ -65,12 +100,15 @@ class Rows(Generic[P, S]):
         system: the dynamics; its device and dtype are the rows'.
         num_rows: at least 1.
         max_episode_steps: steps after which ``truncated`` is set; None never truncates.
-        compile: fuse the step by torch's compiler (tens of seconds once); eager otherwise. The two
-            agree to float tolerance, as do eager batches of different sizes; one batch repeats
+        compile: True fuses the step by torch's compiler (tens of seconds once); ``"aot"`` makes a
+            library of it that is kept in the user's cache, the fastest for one row, and falls back
+            to the eager step with a warning where there is no compiler. The compiled and the eager
+            step agree to float tolerance, as do eager batches of different sizes; one batch repeats
             itself bit for bit.
 
     Raises:
-        OptionsError: a number out of range, or compilation asked of a system with a solver.
+        OptionsError: a number out of range, or compilation asked of a system with a solver, or
+            ``"aot"`` beyond the CPU.
     """
 
     def __init__(
@@ -79,17 +117,12 @@ class Rows(Generic[P, S]):
         num_rows: int,
         *,
         max_episode_steps: int | None = None,
-        compile: bool = False,
+        compile: Compile = False,
     ) -> None:
-        if num_rows < 1:
-            raise OptionsError(f"num_envs={num_rows!r}: allowed: at least 1")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise OptionsError(f"max_episode_steps={max_episode_steps!r}: allowed: at least 1")
-        if compile and system.contains_solver:
-            raise OptionsError(
-                f"compile=True: the step of {type(system).__name__} contains a solver; "
-                "allowed: compile=False"
-            )
+        _check_count("num_envs", num_rows)
+        if max_episode_steps is not None:
+            _check_count("max_episode_steps", max_episode_steps)
+        _check_compile(compile, system)
         self.system = system
         self.num_rows = num_rows
         self.max_episode_steps = max_episode_steps
@@ -153,6 +186,7 @@ class Rows(Generic[P, S]):
         step = torch.zeros_like(seed)
         key = episode_key(seed, episode)
         state = self._start_state(key, step)
+        check_mapping(options)
         if options:
             self._check_options(options)
             state = self.system.with_options(state, options)
@@ -191,15 +225,17 @@ class Rows(Generic[P, S]):
         Raises:
             StateError: nothing has been reset yet.
         """
-        state = self.state
-        if self.compile or self.system.contains_solver:  # a solver may differentiate inside
-            with torch.no_grad():
-                inputs = (tuple(state), action, self._key, self.step)
-                step = self._compiled(*inputs) if self.compile else self._advance_eager
-                result = step(*inputs)
+        inputs = self._inputs(action)
+        if self.compile and self._fused is None:
+            self._fuse(*inputs)
+        if isinstance(self._fused, Kernel):  # there is nothing in it to be differentiated
+            result: _Result = self._fused(*inputs)
+        elif self._fused is not None or self.system.contains_solver:
+            with torch.no_grad():  # a solver may differentiate inside
+                result = (self._fused or self._advance_eager)(*inputs)
         else:
             with below_autograd():
-                result = self._advance_eager(tuple(state), action, self._key, self.step)
+                result = self._advance_eager(*inputs)
         self._state = self._state_type(result.state)
         self.step = result.step
         return result.outcome
@@ -275,10 +311,30 @@ class Rows(Generic[P, S]):
             return like.new_zeros((like.shape[0], 0))
         return torch.stack([metrics[name] for name in self.metric_names], dim=1)
 
-    def _compiled(self, *example: Any) -> Callable[..., _Result]:
-        if self._fused is None:
+    def _inputs(self, action: Action) -> tuple[tuple[Tensor, ...], Action, Tensor, Tensor]:
+        return tuple(self.state), action, self._key, self.step
+
+    @torch.no_grad()
+    def traced(self, action: Action) -> Traced:
+        """The graph of the step that `compile` would compile, for those who count what it does.
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        return trace(self._pure, *self._inputs(action))
+
+    @torch.no_grad()
+    def _fuse(self, *example: Any) -> None:
+        """Compile the step; eager it stays where a library of it cannot be made."""
+        if self.compile != "aot":
             self._fused = Fused(self._pure, *example)
-        return self._fused
+            return
+        try:
+            self._fused = Kernel(self._pure, *example)
+        except KernelError as error:
+            text = f"compile='aot': {error}; the step runs eagerly"
+            warnings.warn(text, KernelWarning, stacklevel=3)
+            self.compile = False
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides how the rows go on: a flat dictionary of contiguous tensors.

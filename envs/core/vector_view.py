@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sixgym.envs.core.errors import ActionError, OptionsError, SeedError, StateError
 from sixgym.envs.core.render import Screen, render_modes
-from sixgym.envs.core.rows import Outcome, Rows, tree_map
+from sixgym.envs.core.rows import Compile, Outcome, Rows, check_mapping, tree_map
 from sixgym.envs.core.spaces import ActionReader, to_numpy
 from sixgym.envs.core.system import Observation, System
 from sixgym.envs.core.worlds import check_row_seed
@@ -44,7 +44,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"`` (or Gymnasium's enum).
         output: ``"numpy"`` hands out views of this step's fresh tensors, ``"torch"`` the tensors.
         render_mode: ``"rgb_array"``, ``"human"``, ``"ansi"`` or None.
-        compile: fuse the step with torch.compile.
+        compile: True fuses the step; ``"aot"`` makes a library of it that is kept; see `Rows`.
 
     Raises:
         OptionsError: an argument is not among what is allowed.
@@ -64,7 +64,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         output: Literal["numpy", "torch"] = "numpy",
         render_mode: str | None = None,
-        compile: bool = False,
+        compile: Compile = False,
     ) -> None:
         self.rows: Rows[Any, Any] = Rows(
             system, num_envs, max_episode_steps=max_episode_steps, compile=compile
@@ -144,11 +144,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
     def _of_group(self, options: dict[str, Any] | None, group: list[int]) -> dict[str, Any]:
         """The system's options; of a sequence of one a row, the part of some rows."""
         given = {k: v for k, v in (options or {}).items() if k != "reset_mask"}
-        rowwise = [
-            k
-            for k, v in given.items()
-            if not isinstance(v, str) and np.shape(v) == (self.num_envs,)
-        ]
+        rowwise = [k for k, v in given.items() if _is_one_a_row(v, self.num_envs)]
         return given | {k: [given[k][i] for i in group] for k in rowwise}
 
     def _start(
@@ -163,8 +159,10 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         """One seed a row; also remembers them for ``np_random_seed``."""
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes):
-            seeds = [None if s is None else check_row_seed(s) for s in seed]
+        is_many = isinstance(seed, Sequence) or (isinstance(seed, np.ndarray) and seed.ndim > 0)
+        if is_many and not isinstance(seed, str | bytes):
+            many = cast("Sequence[int | None]", seed)
+            seeds = [None if s is None else check_row_seed(s) for s in many]
         else:
             base = check_row_seed(seed)
             seeds = [check_row_seed(base + i) for i in range(self.num_envs)]
@@ -177,6 +175,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_] | None:
         """The reset mask; it stays in ``options``, where wrappers look for it."""
+        check_mapping(options)
         if not options:
             return None
         known = ("reset_mask", *self.system.reset_options)
@@ -353,6 +352,14 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         self.rows.load_state_dict(saved)
         self._ended = ended.cpu().numpy().copy()
         self._waiting = bool(self._ended.any())
+
+
+def _is_one_a_row(value: Any, rows: int) -> bool:
+    """Whether an option is a sequence of one value a row."""
+    try:
+        return not isinstance(value, str) and np.shape(value) == (rows,)
+    except ValueError:  # ragged; the system will say what is wrong with it
+        return False
 
 
 def _blank(value: Tensor, rows: Tensor) -> Tensor:

@@ -254,9 +254,10 @@ class AgentAggregationParams(Params):
                 f"move_margin_s={self.move_margin_s!r}: allowed: below "
                 f"round_time_s={self.round_time_s!r}"
             )
-        if self.side_cells > MAX_CELLS:
+        cells = (self.area_m + 2.0 * self.margin_m) / self.cell_m  # infinite of a tiny cell
+        if cells > MAX_CELLS:
             raise ValueError(
-                f"cell_m={self.cell_m!r}: {self.side_cells} cells a side; allowed: {MAX_CELLS}"
+                f"cell_m={self.cell_m!r}: {cells:.6g} cells a side; allowed: {MAX_CELLS}"
             )
         return self
 

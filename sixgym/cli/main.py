@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from typing import Annotated
@@ -75,7 +76,7 @@ def _import(name: str) -> None:
     try:
         plugins.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise UnknownIdError(f"--import {name}: no such module") from None
 
@@ -108,12 +109,30 @@ def main() -> None:
         app()
     except SixgymError as error:
         _fail(str(error))
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        _fail(f"{error.filename or 'output'}: {error.strerror}")
     except ModuleNotFoundError as error:
         hint = _missing_extra(error.name or "")
         if hint is None:
             raise
         _fail(hint)
 
+
+_OF_THE_DISK = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""What a full or read-only disk and a path that is none say: not our fault."""
 
 _EXTRA_OF = {
     "stable_baselines3": "train",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import itertools
+import multiprocessing
 import random
 import signal
 import subprocess
@@ -226,20 +227,12 @@ LONG = {
     "checkpoint": {"every": 64},
     "evaluation": {"every": 640, "episodes": 4},
 }
-TRAIN = f"""
-import sys
-from pathlib import Path
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
-from agent_cases import small
-import sixgym.agents.train as training
 
-training.learning_curve = lambda path, *_: path
-config = small(sys.argv[1], **{LONG!r})
-output, resume = Path(sys.argv[2]), sys.argv[3] == "resume"
-(output / "begun").write_text("")
-training.train(config, output=output, resume=resume)
-"""
-"""Says when it begins, so that it is the training that is killed and not the imports."""
+
+def train_and_say(config: TrainConfig, output: Path, resume: bool, begun: Any) -> None:
+    """In a process of its own; says when it begins."""
+    begun.set()
+    train(config, output=output, resume=resume)
 
 
 @pytest.mark.slow
@@ -248,35 +241,32 @@ def test_killed_at_ten_random_moments_it_is_the_same_training(
     algorithm: str, tmp_path: Path
 ) -> None:
     """SIGKILL, which a process can neither catch nor delay; on-policy and off-policy."""
+    torch.set_num_threads(1)  # of more, a fork would have none
     config = small(algorithm, **LONG)
-    whole_folder, folder = tmp_path / "whole", tmp_path / "killed"
     began = time.monotonic()
-    (whole,) = train(config, output=whole_folder)
+    (whole,) = train(config, output=tmp_path / "whole")
     took = time.monotonic() - began
-    script = tmp_path / "train.py"
-    script.write_text(TRAIN)
+    folder = tmp_path / "killed"
     folder.mkdir()
+    fork = multiprocessing.get_context("fork")
     moments = random.Random(7)
-    steps = []
+    steps = [0]
     for kill in range(KILLS):
-        (folder / "begun").unlink(missing_ok=True)
-        how = "resume" if list(folder.rglob("config.yaml")) else "anew"
-        process = subprocess.Popen([sys.executable, str(script), algorithm, str(folder), how])
-        while not (folder / "begun").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.05, 2.0 / KILLS) * took)
-        assert process.poll() is None, f"kill {kill}: the training was over before it"
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        for saved in folder.rglob("last.json"):  # what is there can be read, whatever was cut
-            if saved.parent.name == "checkpoints":
-                values = checkpoint.read(saved.parent, "last").values
-                steps.append(values["num_timesteps"])
-        if steps and steps[-1] > 0.9 * LONG["total_steps"]:
-            break
-    assert len(steps) >= KILLS // 2
+        begun = fork.Event()
+        is_there = bool(list(folder.rglob("config.yaml")))
+        process = fork.Process(target=train_and_say, args=(config, folder, is_there, begun))
+        process.start()
+        assert begun.wait(60)
+        time.sleep(moments.uniform(0.02, 1.0 / KILLS) * took)
+        assert process.is_alive(), f"kill {kill}: the training was over before it"
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        written = folder.rglob("checkpoints/last.json")  # whole, whatever was cut
+        saved = [checkpoint.read(path.parent, "last") for path in written]
+        steps += [snapshot.values["num_timesteps"] for snapshot in saved]
     assert steps == sorted(steps)
+    assert 0 < steps[-1] < LONG["total_steps"]
     (resumed,) = train(config, output=folder, resume=True)
     assert_same(whole, resumed)
 

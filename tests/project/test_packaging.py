@@ -93,6 +93,38 @@ def test_wheel_has_every_source_and_data_file_and_no_others(wheel: Path) -> None
     }
 
 
+@pytest.mark.slow
+def test_every_id_steps_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import gymnasium as gym, sixgym\n"
+        f"assert sixgym.__file__.startswith({str(installed)!r}), sixgym.__file__\n"
+        "from sixgym.envs.core.registry import entries\n"
+        "for e in entries():\n"
+        "    env = gym.make(e.id); env.reset(seed=0); env.step(env.action_space.sample())\n"
+        "    batch = gym.make_vec(e.id, 3); batch.reset(seed=0)\n"
+        "    batch.step(batch.action_space.sample())\n"
+        "    print(e.id)\n"
+    )
+    stepped = run_with(installed, ["-c", code], tmp_path).split()
+    assert len(stepped) >= 12
+
+
+@pytest.mark.slow
+def test_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """All that the wheel has can be built from the source distribution alone."""
+    code = "from build_wheel import *; import sys; build_sdist(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=ROOT / "tools")
+    (source,) = tmp_path.glob("*.tar.gz")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(command, check=True)
+    (again,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        names = {n for n in one.namelist() if ".dist-info/" not in n}
+        assert names == {n for n in other.namelist() if ".dist-info/" not in n}
+        assert all(one.read(n) == other.read(n) for n in names)
+
+
 def test_installed_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     code = (
         "import sys, gymnasium as gym\n"

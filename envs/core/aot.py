@@ -1,0 +1,198 @@
+"""A step compiled ahead of time: a shared library that is kept on disk and run by itself.
+
+`Fused` compiles anew in every process and passes each call through torch's wrappers; at one row
+both take longer than the physics. A `Kernel` is compiled once a machine and called through the raw
+runner of AOTInductor.
+
+What lies in the cache is code that will be run, so it is read only from a folder of the user's own
+that nobody else can write, at a place that no argument decides. A kernel is found by the hash of
+the traced graph with its constants, of torch and of the processor: other parameters, other code or
+another trace file are another kernel, and nothing stored is ever wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, fx
+
+from sixgym.envs.core.fuse import Traced, builder, flattener, trace
+
+SUFFIX = ".so"
+
+
+class KernelWarning(UserWarning):
+    """No kernel could be made or kept; what is done instead is said."""
+
+
+class KernelError(RuntimeError):
+    """A kernel cannot be made here: there is no C++ compiler, or it fails."""
+
+
+class Kernel:
+    """A pure function as a library of machine code, for tensors of fixed shapes on the CPU.
+
+    Args:
+        function: of nested tuples and dictionaries of tensors, to the same.
+        *example: arguments of the shapes and dtypes of all later calls.
+
+    Raises:
+        KernelError: it is not in the cache, and there is no compiler that could make it.
+    """
+
+    def __init__(self, function: Callable[..., Any], *example: Any) -> None:
+        step = reduced(trace(function, *example))
+        self._flat = flattener(example)
+        self._needed = step.needed
+        self._build = step.build
+        self.run = _load(step.graph, step.inputs)
+        """The library's own call, from `inputs` to what it computes."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result, in its own structure; tensors it hands on are the arguments'."""
+        leaves = self._flat(arguments)
+        return self._build([*self.run(self._taken(leaves)), *leaves])
+
+    def inputs(self, *arguments: Any) -> list[Tensor]:
+        """What of the arguments the library takes."""
+        return self._taken(self._flat(arguments))
+
+    def _taken(self, leaves: Sequence[Tensor]) -> list[Tensor]:
+        # The code knows one layout and checks nothing; first states may be expanded.
+        return [leaves[i].contiguous() for i in self._needed]
+
+
+class Reduced(NamedTuple):
+    """A graph without what it only hands on: every tensor that crosses costs half a microsecond."""
+
+    graph: fx.GraphModule
+    inputs: list[Tensor]
+    needed: list[int]
+    """Which of the flat arguments the graph takes."""
+    build: Callable[[Sequence[Tensor]], Any]
+    """From the graph's results with all flat arguments behind them to the function's result."""
+
+
+def reduced(traced: Traced) -> Reduced:
+    """A traced graph with only the inputs that it uses and the results that it computes."""
+    graph = traced.graph.graph
+    arguments = graph.find_nodes(op="placeholder")
+    due = list(cast("Sequence[fx.Node]", graph.output_node().args[0]))
+    computed = list(dict.fromkeys(node for node in due if node.op != "placeholder"))
+    graph.output_node().args = (computed,)
+    graph.eliminate_dead_code()
+    needed = [i for i, node in enumerate(arguments) if node.users]
+    for node in arguments:
+        if not node.users:
+            graph.erase_node(node)
+    traced.graph.recompile()
+    places = {node: i for i, node in enumerate([*computed, *arguments])}
+    build = builder(traced.result, [places[node] for node in due])
+    return Reduced(traced.graph, [traced.inputs[i] for i in needed], needed, build)
+
+
+def _load(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+    """The runner of a graph, from the cache or compiled into it."""
+    name = kernel_name(graph, inputs)
+    folder = kernel_folder()
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="sixgym-kernel-") as own:
+            return _runner(_compile(graph, inputs, Path(own) / f"{name}{SUFFIX}"))
+    stored = folder / f"{name}{SUFFIX}"
+    if not _is_own(stored, stat.S_ISREG):
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            # Complete before it has its name, so that other processes never see half of it.
+            _compile(graph, inputs, Path(own) / stored.name).replace(stored)
+    return _runner(stored)
+
+
+def _runner(path: Path) -> Callable[[list[Tensor]], list[Tensor]]:
+    library = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
+    return cast("Callable[[list[Tensor]], list[Tensor]]", library.run)
+
+
+def _compile(graph: fx.GraphModule, inputs: list[Tensor], path: Path) -> Path:
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own, of its own code
+            torch._inductor.aot_compile(
+                graph, tuple(inputs), options={"aot_inductor.output_path": str(path)}
+            )
+    except exc.InvalidCxxCompiler:
+        raise KernelError("no C++ compiler is at hand") from None
+    except (exc.CppCompileError, exc.InductorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise KernelError(f"compiling failed: {reason}") from error
+    path.chmod(0o700)
+    return path
+
+
+def kernel_name(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
+    """The hash of all that a kernel depends on, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    machine = (platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability())
+    digest.update(repr((torch.__version__, torch.version.git_version, machine)).encode())
+    digest.update(graph.code.encode())
+    constants = {str(node.target) for node in graph.graph.find_nodes(op="get_attr")}
+    named = [(name, getattr(graph, name)) for name in sorted(constants)]
+    for name, tensor in [*named, *((f"input {i}", t) for i, t in enumerate(inputs))]:
+        digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+    for _, tensor in named:
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """What the processor can do: a kernel uses all of it, and a home folder may be shared."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    flags = [line for line in lines if line.startswith(("flags", "Features"))]
+    return flags[0] if flags else platform.processor()
+
+
+def kernel_folder() -> Path | None:
+    """The cache of kernels, made where it is missing: ``sixgym/kernels`` in the user's cache.
+
+    None, with a warning, where there is no folder of the user's own that only the user can read or
+    write.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        home = base if base.is_absolute() else Path.home() / ".cache"
+        folder = home / "sixgym" / "kernels"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        reason = "" if _is_own(folder, stat.S_ISDIR) else f"{folder} is not yours alone (mode 0700)"
+        if not reason and not os.access(folder, os.W_OK | os.X_OK):
+            reason = f"{folder} cannot be written"
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+    if reason:
+        warnings.warn(f"compiled steps are not kept: {reason}", KernelWarning, stacklevel=2)
+        return None
+    return folder
+
+
+def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Whether it is there, no link, this user's, and closed to everybody else."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not is_kind(found.st_mode):
+        return False
+    if os.name != "posix":  # no modes; the profile of a user is closed to others
+        return True
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077

@@ -45,7 +45,7 @@ class Traced(NamedTuple):
     graph: torch.fx.GraphModule
     """From the flat inputs to the flat results."""
     inputs: list[Tensor]
-    """The example's tensors, contiguous, in order."""
+    """Copies of the example's tensors, contiguous, in order."""
     result: Any
     """The structure of the function's result; its tensors hold nothing."""
 
@@ -64,7 +64,9 @@ def trace(function: Callable[..., Any], *example: Any) -> Traced:
         result = function(*builder(example)(inputs))
         return list(leaves_of(result))
 
-    inputs = [leaf.contiguous() for leaf in leaves_of(example)]
+    # Copies: two that are one tensor now (zeros of a first state) would be one input for ever.
+    layout = torch.contiguous_format
+    inputs = [leaf.clone(memory_format=layout) for leaf in leaves_of(example)]
     # Fake tensors: a branch on a value is an error here, not a constant in the graph.
     graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     return Traced(graph, inputs, result)

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 import sixgym  # noqa: F401 - registers the systems
-from sixgym.envs.core.fuse import Fused, builder, flattener, leaves_of
+from sixgym.envs.core.fuse import Fused, builder, flattener, leaves_of, trace
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.registry import entries, entry
 from sixgym.envs.core.rows import Outcome, Rows
 from sixgym.envs.core.spaces import ActionReader
+from sixgym.envs.core.system import Action, System
 
 IDS = [e.id for e in entries() if not e.load_system().contains_solver]
 
@@ -49,6 +51,34 @@ def test_trees_are_taken_apart_and_put_together() -> None:
     assert [id(t) for t in leaves_of(backwards)] == [id(c), id(b), id(a)]
 
 
+def test_inputs_that_are_one_tensor_in_the_example_stay_two() -> None:
+    """First states hand out one tensor of zeros under several names."""
+    zeros = torch.zeros(3)
+    traced = trace(lambda a, b, c: (a - 2.0 * b, b * c), zeros, zeros, zeros.view(3))
+    a, b, c = torch.arange(3.0), torch.ones(3), torch.full((3,), 5.0)
+    for found, due in zip(traced.graph(a, b, c), (a - 2.0 * b, b * c), strict=True):
+        assert torch.equal(found, due)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", IDS)
+def test_the_graph_of_a_first_state_is_that_of_a_later_one(id: str) -> None:
+    system = make_system(entry(id).system)
+    batch: Rows[Any, Any] = Rows(system, 2)
+    batch.start(seeds=torch.arange(2))
+    action = action_of(system, 2)
+    first = batch.traced(action).graph.code
+    batch.advance(action)
+    assert batch.traced(action).graph.code == first
+
+
+def action_of(system: System[Any, Any], rows: int) -> Action:
+    space = batch_space(system.action_space, rows)
+    space.seed(0)
+    reader = ActionReader(system.action_space, dtype=system.dtype, device=system.device)
+    return reader.read(space.sample(), rows)
+
+
 def graph_of(id: str, rows: int) -> list[str]:
     """The operations of the traced step of so many rows, in order.
 
@@ -57,12 +87,7 @@ def graph_of(id: str, rows: int) -> list[str]:
     system = make_system(entry(id).system)
     batch: Rows[Any, Any] = Rows(system, rows)
     batch.start(seeds=torch.arange(rows))
-    from gymnasium.vector.utils import batch_space
-
-    space = batch_space(system.action_space, rows)
-    space.seed(0)
-    reader = ActionReader(system.action_space, dtype=system.dtype, device=system.device)
-    traced = batch.traced(reader.read(space.sample(), rows))
+    traced = batch.traced(action_of(system, rows))
     return [str(n.target) for n in traced.graph.graph.nodes if n.op == "call_function"]
 
 

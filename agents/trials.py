@@ -99,7 +99,11 @@ def _learn(model: BaseAlgorithm, steps: int, callbacks: list[BaseCallback]) -> N
         model.learn(steps, callback=callbacks, log_interval=1_000_000)
     except SixgymError:
         raise
-    except ValueError as error:  # torch's distributions, of parameters that are not numbers
+    except (ValueError, RuntimeError) as error:
+        # Of parameters that are not numbers, torch's distributions make a ValueError; where their
+        # checks are off, as SB3 has them, drawing a sample makes a RuntimeError.
+        if isinstance(error, RuntimeError) and "nan" not in str(error):
+            raise
         reason = str(error).splitlines()[0]
         raise PolicyError(f"the training went astray: {reason}") from None
 

@@ -71,12 +71,26 @@ def test_a_port_out_of_range_is_refused_by_the_command() -> None:
     assert "65535" in done.output
 
 
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sixgym.cli.main import main
+main()
+"""
+"""``sixgym``, to which Ctrl-C counts though the tests run in the background of a shell."""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
 def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     benchmark("sixgym/RisNomaSelect-v0", tmp_path, policies=["random"], episodes=2, quiet=True)
-    command = [sys.executable, "-m", "sixgym.cli.main", "leaderboard", "serve", "--no-open"]
+    command = [sys.executable, "-c", COMMAND, "leaderboard", "serve", "--no-open"]
     command += ["--no-video", "--results", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as server:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().split()[0]

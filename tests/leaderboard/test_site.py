@@ -109,13 +109,13 @@ def test_the_page_of_a_task_holds_every_row_with_its_command(site: Path) -> None
 
 
 def test_profiles_and_curves_have_a_line_for_each(site: Path) -> None:
-    """What learns, the best baseline (the reference here) and random; three training seeds."""
+    """What learns, the best baseline (the reference here) and random; five training seeds."""
     text, _ = read(task_page(site))
     profile, curves = text.split('id="profile"')[1].split('id="curves"')
     curves = curves.partition("</section>")[0]
     assert profile.count("<polyline") == profile.count("<polygon") == 3
-    assert curves.count("<polyline") == 4  # a faint one a seed, and their mean
-    assert curves.count(" faint") == 3
+    assert curves.count("<polyline") == 6  # a faint one a seed, and their mean
+    assert curves.count(" faint") == 5
     assert curves.count("<li>") == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -104,10 +105,12 @@ def test_actions_cover_a_space_and_its_corners(soak: ModuleType, space: gym.Spac
 
 
 def test_a_leak_is_found(soak: ModuleType) -> None:
-    kept: list[bytes] = []
+    kept: list[mmap.mmap] = []
 
     def leak(*told: Any) -> Any:
-        kept.append(b"\1" * 2**19)  # 1 / 2 MB a step
+        # Half a MB a step, of the system's own: the heap may have room that other tests gave back.
+        kept.append(mmap.mmap(-1, 2**19))
+        kept[-1].write(b"\1" * 2**19)
         return told
 
     report = play(soak, MAC, leak)

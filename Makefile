@@ -1,7 +1,7 @@
 # Every target makes or reuses the virtual environment $(VENV) from constraints.txt by itself.
 #   make demo   train, evaluate and rank an agent       make test   the fast tests
 #   make lint | typecheck | docs | bench | test-slow | test-smoke | test-rllib | measure
-#   make notebooks | pictures | soak | faults | versions | supply | constraints | clean
+#   make bench-limits | bench-peers | notebooks | pictures | soak | faults | versions | supply | constraints | clean
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
@@ -12,9 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 RLLIB := .venv-rllib
+PEERS := .venv-peers
 
 .PHONY: demo test test-slow test-smoke test-rllib lint typecheck docs bench measure notebooks pictures
-.PHONY: soak faults versions supply constraints clean
+.PHONY: bench-limits bench-peers soak faults versions supply constraints clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.made: constraints.txt
@@ -69,9 +70,24 @@ docs: $(DEV)
 bench: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py $(BENCH_FLAGS)
 
+# How far the steps are from what a machine can do, and from other people's environments.
+bench-limits: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/roofline.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/single.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limits.py
+
+$(PEERS)/.made:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet mobile-env==2.1.0 gym-d2d==0.0.3 vmas==1.5.2
+	@touch $@
+
+bench-peers: $(DEV) $(PEERS)/.made
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers.py
+
 # The numbers that the pages and the package carry, all measured anew (an hour on two cores).
 measure: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --out docs/measured/speed.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/roofline.py --out docs/measured/roofline.json
 	$(BIN)/sixgym benchmark --results leaderboard/results --probe
 	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
 	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
@@ -107,4 +123,4 @@ constraints:
 	$(PYTHON) tools/pin.py
 
 clean:
-	rm -rf $(VENV) $(RLLIB) build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RLLIB) $(PEERS) build dist *.egg-info docs/_build .mypy_cache .pytest_cache .ruff_cache

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from sixgym.agents.bars import bar
 from sixgym.leaderboard.board import Board, BoardRow, make_boards, prefix_of
 from sixgym.leaderboard.protocol import ScoreSpec
 from sixgym.leaderboard.stats import Interval
@@ -33,25 +34,8 @@ class Display(AbstractContextManager["Display"]):
         self._progress: Progress | None = None
 
     def __enter__(self) -> Display:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
         if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
+            self._progress = bar(self._console)
             self._progress.start()
         return self
 

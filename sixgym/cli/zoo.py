@@ -138,32 +138,17 @@ class _Tell(Protocol):
 def _progress(count: int) -> Iterator[_Tell]:
     """One bar over all seeds on a terminal, and a line for each that ends."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+
+    from sixgym.agents.bars import bar
 
     width = None if sys.stdout.isatty() else 160
     console = Console(file=sys.stdout, width=width, highlight=False)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        handle = bar.add_task("seeds", total=count)
+    with bar(console) as progress:
+        handle = progress.add_task("seeds", total=count)
 
         def tell(done: Trained) -> None:
             console.print(_line(done), soft_wrap=True, markup=False)
-            bar.advance(handle)
+            progress.advance(handle)
 
         yield tell
 

@@ -7,8 +7,9 @@ import json
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from sixgym.agents import checkpoint
 from sixgym.agents.config import TrainConfig
 from sixgym.agents.llm.player import LlmPlayer
 from sixgym.agents.policies import load_policy
+from sixgym.agents.records import finished_record
+from sixgym.agents.search_spaces import space_of
 from sixgym.configs import __path__ as configs
 from sixgym.envs.event_offload.trace_files import read_traces
 from sixgym.envs.llm_mac.traffic import read_trace as read_arrivals
@@ -121,6 +124,8 @@ class Kind:
     """Reads it, given the folder."""
     is_checked: bool = False
     """Whether any change of its bytes must be found."""
+    is_needed: bool = True
+    """Whether it must be there, and no other text is one."""
 
 
 def bad_bytes(good: bytes, harm: Path, fuzz: int) -> Iterator[tuple[str, bytes]]:
@@ -147,6 +152,43 @@ def bad_bytes(good: bytes, harm: Path, fuzz: int) -> Iterator[tuple[str, bytes]]
         at = min(int(place * len(good)), len(good) - 1)
         spoiled[at] ^= 1 << bit
         yield f"bit {bit} of byte {at} of {len(good)} flipped", bytes(spoiled)
+
+
+HEADER_EDITS: tuple[Any, ...] = (
+    None, [], {}, "", "F32", "BF16", -1, 0, 1.5, True, 2**63, 10**40, [0], [-1, 4], [0, 10**12],
+    [[1]], ["a"], {"a": 1},
+)  # fmt: skip
+"""In place of each field of a tensor in the header of a safetensors file."""
+
+
+def bad_headers(good: bytes) -> Iterator[tuple[str, bytes]]:
+    """A safetensors file with its header changed in every place, with a name each."""
+    length = int.from_bytes(good[:8], "little")
+    header, numbers = json.loads(good[8 : 8 + length]), good[8 + length :]
+
+    def packed(changed: Any) -> bytes:
+        text = json.dumps(changed).encode()
+        return len(text).to_bytes(8, "little") + text + numbers
+
+    for size in (0, 1, 2, length - 1, length + 1, len(good), 2**31, 2**63, 2**64 - 1):
+        yield f"a header of {size} bytes", size.to_bytes(8, "little") + good[8:]
+    for at in range(0, min(8 + length, len(good)), max(1, length // 60)):
+        for byte in {0x00, 0x22, 0xFF} - {good[at]}:
+            yield f"byte {at} is {byte}", good[:at] + bytes([byte]) + good[at + 1 :]
+    name = next(k for k in header if k != "__metadata__")
+    for field in header[name]:
+        for value in HEADER_EDITS:
+            changed = {**header, name: {**header[name], field: value}}
+            yield f"{field} of {name} is {value!r}"[:80], packed(changed)
+        less = {k: v for k, v in header[name].items() if k != field}
+        yield f"{name} without {field}", packed({**header, name: less})
+    for value in (None, 5, [], {"a": 1}, {"a": None}, "x"):
+        yield f"metadata {value!r}", packed({**header, "__metadata__": value})
+    for odd in ("", "a\nb", "\ud800", "\x1b[2J", "x" * 10**5, "../../x"):
+        yield f"a tensor named {odd[:20]!r}", packed({odd: header[name]})
+    yield "no tensors", packed({})
+    yield "a list for a header", packed([header])
+    yield "a hole in the numbers", good + b"\x00" * 64
 
 
 def bad_texts(good: str, fuzz: int) -> Iterator[tuple[str, str]]:
@@ -188,8 +230,9 @@ def kinds(folder: Path) -> list[Kind]:
     saved = _checkpoint(folder)
     tensors = next(name for name in saved if name.endswith(".safetensors"))
     events, arrivals, network = _traces(folder)
-    player = b"endpoint: {model: m, url: 'http://127.0.0.1:1/v1'}\nadapter: free\n"
-    gain = b"slot,arrivals_bit\n0,1000\n1,2000\n"
+    player = b"endpoint: {model: m, base_url: 'http://127.0.0.1:1/v1'}\nadapter: grammar\n"
+    gain, plain = b"arrivals [bit]\n1000\n2000\n", b"arrivals\n1000\n2000\n"
+    series = _series()
     return [
         Kind("configuration", {"c.yaml": config.read_bytes()}, "c.yaml",
              lambda d: TrainConfig.load(d / "c.yaml")),
@@ -207,9 +250,57 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("trace", {"n.csv": b"bandwidth_mbps,rtt_s\n10,0.1\n20,0.2\n"}, "n.csv",
              lambda d: read_trace(str(d / "n.csv"))),
         Kind("trace", {"a.npy": arrivals}, "a.npy", lambda d: read_arrivals(str(d / "a.npy"))),
-        Kind("trace", {"g.csv": gain}, "g.csv",
-             lambda d: gym.make("sixgym/RisNoma-v0", arrivals=f"trace:{d / 'g.csv'}")),
+        *(Kind("trace", {f"g.{form}": data}, f"g.{form}", partial(_arrivals, f"g.{form}"))
+          for form, data in (("csv", gain), ("npz", series[0]), ("parquet", series[1]))),
+        Kind("units", {"g.csv": plain, "g.csv.units.yaml": b"arrivals: bit\n"},
+             "g.csv.units.yaml", partial(_arrivals, "g.csv"), is_needed=False),
+        Kind("submission", {"s.zip": _zipped(entry)}, "s.zip", _receive_zip),
+        Kind("search space", {"s.yaml": b"gamma: [0.9, 0.99]\nn_steps: null\n"}, "s.yaml",
+             lambda d: space_of(TrainConfig.load("ris_noma/ppo"), d / "s.yaml"), is_needed=False),
+        Kind("run", {"run.json": _run(config)}, "run.json", finished_record, is_needed=False),
     ]  # fmt: skip
+
+
+def _arrivals(name: str, folder: Path) -> object:
+    return gym.make("sixgym/RisNoma-v0", arrivals=f"trace:{folder / name}")
+
+
+def _series() -> tuple[bytes, bytes]:
+    """The arrivals of a link, as npz and, where pyarrow is installed, as Parquet."""
+    bits = np.arange(1000.0, 1040.0)
+    packed, columns = io.BytesIO(), io.BytesIO()
+    np.savez(packed, slot=np.arange(40.0), **{"arrivals [bit]": bits})
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:  # then it is refused, whatever is in it
+        return packed.getvalue(), b"PAR1"
+    pyarrow.parquet.write_table(
+        pyarrow.table({"slot": np.arange(40.0), "arrivals [bit]": bits}), columns
+    )
+    return packed.getvalue(), columns.getvalue()
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def _receive_zip(folder: Path) -> object:
+    copies = folder / "copies"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir()
+    return receive(folder / "s.zip", copies)
+
+
+def _run(config: Path) -> bytes:
+    """The record of a finished training."""
+    told = {"finished": "2026-01-01", "seed": 0, "steps": 5, "seconds": 1.5}
+    record = {**told, "config": TrainConfig.load(config).plain(), "best": {"a": 1.0}, "curve": []}
+    return json.dumps(record, indent=1).encode()
 
 
 def _receive(folder: Path) -> object:
@@ -257,6 +348,7 @@ def file_trials(folder: Path, fuzz: int) -> Iterator[Trial]:
             content: bytes | None,
             must_fail: bool = False,
             *,
+            must_pass: bool = False,
             kind: Kind = kind,
             place: Path = place,
             harm: Path = harm,
@@ -269,17 +361,21 @@ def file_trials(folder: Path, fuzz: int) -> Iterator[Trial]:
                 if harm.exists():
                     raise AssertionError("what the file said was run")
 
-            return Trial(kind.name, kind.spoil, what, run, must_fail, after)
+            return Trial(kind.name, kind.spoil, what, run, must_fail, after, must_pass)
 
         whole = kind.good[kind.spoil]
-        yield trial("whole", whole)
-        yield trial("missing", None, True)
-        yield trial("a folder", b"/", True)
+        yield trial("whole", whole, must_pass=True)
+        yield trial("missing", None, kind.is_needed)
+        yield trial("a folder", b"/", kind.is_needed)
+        if kind.spoil.endswith(".safetensors"):
+            for what, content in bad_headers(whole):
+                yield trial(what, content, kind.is_checked)
         for what, content in bad_bytes(whole, harm, fuzz):
             yield trial(what, content, kind.is_checked)
         for text in TEXTS:
             raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-            yield trial(repr(text)[:80], raw.replace(b"FOLDER", str(place).encode()), True)
+            raw = raw.replace(b"FOLDER", str(place).encode())
+            yield trial(repr(text)[:80], raw, kind.is_needed)
         if kind.spoil.rpartition(".")[2] in ("yaml", "json", "csv"):
             for what, text in bad_texts(whole.decode(), fuzz):
                 yield trial(what, text.encode("utf-8", "surrogatepass"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Trial:
     """Whether it must be refused; else it may be accepted where it makes sense."""
     after: Callable[[], object] | None = None
     """What must still work afterwards."""
+    must_pass: bool = False
+    """Whether it must be accepted: there is nothing wrong with it."""
 
 
 def drawn(strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
@@ -379,3 +381,108 @@ def spoiled(good: Any) -> list[Any]:
             found.append(odd)
         found.append(array.astype(np.float64) + 0.5)
     return found
+
+
+MASKS: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    "all",
+    b"\x01\x01\x01",
+    [True, False, True],
+    (True, True, True),
+    {"a": True},
+    {0, 1, 2},
+    Odd(),
+    np.zeros(3, dtype=bool),
+    np.ones(2, dtype=bool),
+    np.ones(4, dtype=bool),
+    np.ones((3, 1), dtype=bool),
+    np.ones((), dtype=bool),
+    np.ones(3),
+    np.ones(3, dtype=np.int8),
+    np.full(3, np.nan),
+    np.array(["a", "b", "c"]),
+    np.array([True, None, False], dtype=object),
+    torch.ones(3),
+    torch.zeros(3, dtype=torch.bool),
+    torch.ones(3, dtype=torch.bool, device="meta"),
+    torch.ones(3, dtype=torch.bool).to_sparse(),
+    torch.ones(3, dtype=torch.bfloat16),
+)
+"""Of three rows, none of them."""
+
+INDICES: tuple[Any, ...] = (
+    10**6,
+    -(10**6),
+    10**30,
+    "all",
+    b"0",
+    1.5,
+    float("nan"),
+    [0, 10**6],
+    [None],
+    ["a"],
+    [[0]],
+    {"a": 1},
+    np.array([0.5]),
+    Odd(),
+)
+"""Of SB3's environments, none of them."""
+
+STATES: tuple[Any, ...] = (
+    None,
+    5,
+    "state",
+    [],
+    {},
+    {"state": 1},
+    {1: torch.zeros(1)},
+    {None: None},
+    Odd(),
+)
+"""That are loaded, none of them one."""
+
+
+def spoiled_states(
+    good: Mapping[str, torch.Tensor], names: Collection[str] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """A good state with one thing wrong, with a name each.
+
+    Args:
+        good: the state.
+        names: of the tensors that are spoiled; None: all.
+    """
+    found: list[tuple[str, dict[str, Any]]] = [("one more", {**good, "no.such": torch.zeros(1)})]
+    for name in good if names is None else sorted(names):
+        value = good[name]
+        without = {k: v for k, v in good.items() if k != name}
+        found.append((f"without {name}", without))
+        bad: dict[str, Any] = {
+            "no tensor": None,
+            "a list": value.tolist(),
+            "an array": value.numpy(),
+            "an axis more": value[None],
+            "a row less": value[:-1],
+            "complex": value.to(torch.complex64),
+            "meta": value.to("meta"),
+        }
+        if value.is_floating_point():
+            bad |= {"in half": value.half(), "NaN": torch.full_like(value, torch.nan)}
+        elif value.dtype is not torch.bool:
+            bad |= {"as floats": value.double()}
+        if name.startswith("rows.") and value.dtype is torch.int64:
+            bad |= {"negative": -1 - value}
+        if value.numel() == 0:  # nothing in it to be wrong
+            for shown in ("NaN", "a row less"):
+                bad.pop(shown, None)
+        found += [(f"{name} {shown}", {**good, name: odd}) for shown, odd in bad.items()]
+    return found
+
+
+def masks_like() -> st.SearchStrategy[Any]:
+    """Masks of about three rows, and anything."""
+    sizes = st.lists(st.integers(0, 4), max_size=2).map(tuple)
+    kinds = st.sampled_from(["?", "i1", "f4", "O", "U1"])
+    arrays = st.builds(lambda shape, kind: np.ones(shape).astype(kind), sizes, kinds)
+    return st.one_of(arrays, anything())

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from numpy_step import Stepped, check_params, key_of, uniform, unsigned, word
 
+from sixgym.envs.core.rows import Rows
 from sixgym.envs.event_offload.bank import CONFIRMED, CORRECT, TAIL
 from sixgym.envs.event_offload.exit_system import (
     CONTINUE,
@@ -25,57 +27,28 @@ from sixgym.envs.event_offload.exit_system import (
 )
 from sixgym.envs.event_offload.state import BURST, ENERGY, SLOT, SNR
 
-_MASK = 2**64 - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
-_SHARE = 2.0**-23
 _LOG_10 = math.log(10.0)
 
 
-def _word(key: int, table: int, step: int) -> int:
-    """A word of the counter-based generator; see `sixgym.envs.backend.rng`."""
-    z = ((key ^ table) + step * _GOLDEN) & _MASK
-    z = ((z ^ (z >> 30)) * _MIX_1) & _MASK
-    z = ((z ^ (z >> 27)) * _MIX_2) & _MASK
-    return z ^ (z >> 31)
-
-
-def _uniform(word: int) -> float:
-    return ((word >> 41) + 0.5) * _SHARE
-
-
-def check_params(system: EventOffloadExit) -> None:
-    """Raise unless the parameters are those that the hand-written versions cover.
-
-    Raises:
-        ValueError: they are others.
-    """
-    default = type(system.params)()
-    if system.params != default:
-        raise ValueError("only the default parameters are written by hand")
-
-
 class NumpyExit:
-    """One row.
+    """One row, going on from where a row of the environment stands; a `numpy_step.NumpyStep`.
 
     Args:
-        system: with the default parameters; its tables are read.
-        state: of one row, where to begin.
+        rows: one, started, with the default parameters; its tables and its state are read.
     """
 
-    def __init__(self, system: EventOffloadExit, state: ExitState) -> None:
+    def __init__(self, rows: Rows[Any, Any]) -> None:
+        system = rows.system
+        assert isinstance(system, EventOffloadExit)
         check_params(system)
         p = self.params = system.params
         self._names = [m.name for m in system.metrics_up_to(0)]
-        self._conf = system.bank.conf.numpy()
         self._features = system._features.numpy()
         self._traits = system.bank.traits.tolist()
-        self._block_j = system.block_j.tolist()
         self._next_mac = system._next_mac.tolist()
-        self._first_mac, self._first_j = system._first_mac, system._first_j
-        self._events = [int(w) & _MASK for w in system._event_draws.table]
-        self._gain = int(system._slot_draws.table[0]) & _MASK
+        self._first_mac = system._first_mac
+        self._events = unsigned(system._event_draws.table).tolist()
+        self._gain = int(unsigned(system._slot_draws.table)[0])
         self._prevalence, self._tail, self._head = system.bank.mixes[0].tolist()
         self._tails = int(system.bank.starts[0, 1] - system.bank.starts[0, 0])
         self._first = int(system.bank.starts[0, 0])
@@ -83,7 +56,13 @@ class NumpyExit:
         self._worth = 1.0 / p.stationary_prevalence
         self._bandwidth = p.payload_bits * math.log(2.0) / p.bandwidth_hz
         self._min_snr = system.link.min_snr
-        self._key = int(state.key[0]) & _MASK
+        self._state: ExitState = rows.state
+        self._key = key_of(rows)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to where it began."""
+        state = self._state
         self._sample = int(state.sample[0])
         vitals = state.vitals[0].tolist()
         self._snr, self._energy, self._slot = vitals[SNR], vitals[ENERGY], int(vitals[SLOT])
@@ -103,7 +82,7 @@ class NumpyExit:
         price = (math.log(self._offload_j) - math.log(self.params.budget_j)) / _LOG_10 / 2.0
         self._seen_price = min(max(price, -1.0), 1.0) if self._is_up else 1.0
 
-    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> Stepped:
         """One decision; as ``step`` of the environment."""
         p, exit = self.params, self._exit
         allowed = True
@@ -123,22 +102,17 @@ class NumpyExit:
         tail = traits[TAIL]
         reward = self._worth * sent * traits[CORRECT] - p.energy_price * energy
         total = p.horizon_slots * p.num_events * p.budget_j
-        values = (done, done * tail, sent * tail, sent * traits[CORRECT], sent * (1.0 - tail))
-        values += (sent * (1.0 - tail) * traits[CONFIRMED], sent, mac, local, radio, energy)
-        values += (energy / total, 1.0, 0.0 if allowed else 1.0)
+        values = [done, done * tail, sent * tail, sent * traits[CORRECT], sent * (1.0 - tail)]
+        values += [sent * (1.0 - tail) * traits[CONFIRMED], sent, mac, local, radio, energy]
+        values += [energy / total, 1.0, 0.0 if allowed else 1.0]
         self._energy += energy
         if goes_on:
             self._exit += 1
         else:
             self._served += int(sent)
             self._turn()
-        return (
-            self.observe(),
-            reward,
-            self._slot >= p.horizon_slots,
-            False,
-            dict(zip(self._names, values, strict=True)),
-        )
+        info = dict(zip(self._names, values, strict=True))
+        return Stepped(self.observe(), reward, self._slot >= p.horizon_slots, False, info)
 
     def _turn(self) -> None:
         """On to the next event, and the next slot where it was the last."""
@@ -147,12 +121,12 @@ class NumpyExit:
         if self._event >= self.params.num_events:
             self._event = self._served = 0
             self._slot += 1
-            uniform = _uniform(_word(self._key, self._gain, self._slot))
-            self._snr = -self.params.mean_snr * math.log(uniform)
+            drawn = uniform(word(self._key, self._gain, self._slot))
+            self._snr = -self.params.mean_snr * math.log(drawn)
             self._tune()
-        uniform = _uniform(_word(self._key, self._events[self._event], self._slot + 1))
-        tail = math.floor(min(uniform * self._tail, self._tails))
-        head = math.floor(max((uniform - self._prevalence) * self._head, 0.0))
+        drawn = uniform(word(self._key, self._events[self._event], self._slot + 1))
+        tail = math.floor(min(drawn * self._tail, self._tails))
+        head = math.floor(max((drawn - self._prevalence) * self._head, 0.0))
         self._sample = self._first + tail + head
 
     def observe(self) -> NDArray[np.float32]:

@@ -31,7 +31,6 @@ from gymnasium.vector.utils import batch_space
 from timing import can_compile, ids_of, machine
 from torch import Tensor, fx
 
-from sixgym.envs.core.aot import reduced
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rows import Rows
@@ -204,11 +203,14 @@ def started(id: str, rows: int, *, compile: bool) -> tuple[Rows[Any, Any], Any]:
 def counted(id: str, rows: int) -> Work:
     """What the step of an id has to do, of all rows together."""
     batch, action = started(id, rows, compile=False)
-    step = reduced(batch.traced(action))
-    graph = step.graph.graph
+    graph = batch.traced(action).graph.graph
+    graph.eliminate_dead_code()
     due: Any = graph.output_node().args[0]
-    given = [t for node in due for t in tensors_of(node.meta.get("val"))]
-    return work_of(graph, [*step.inputs, *given])
+    given = dict.fromkeys(node for node in due if node.op != "placeholder")
+    # What is only handed on is not moved.
+    taken = [n for n in graph.find_nodes(op="placeholder") if {u.op for u in n.users} - {"output"}]
+    moved = [t for node in (*taken, *given) for t in tensors_of(node.meta.get("val"))]
+    return work_of(graph, moved)
 
 
 def measure(id: str, rows: int, peak: Peak) -> dict[str, Any]:

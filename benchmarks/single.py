@@ -2,8 +2,8 @@
 
 Run with ``python benchmarks/single.py``. Of ``gym.make(id, compile="aot").unwrapped`` at work:
 
-    raw       the library's run call alone: physics, random numbers, its tensors
-    advance   with what hands its state from one call to the next
+    raw       the library's run call alone: physics, random numbers, its buffers
+    advance   with what hands its state from one call to the next and parts its results
     read      checking and converting the action
     step      the whole ``step``, with observation and info in NumPy, without ``reset``
 
@@ -58,10 +58,11 @@ def profile(id: str, effort: Effort) -> dict[str, float]:
         raise RuntimeError("no kernel could be made")
     value = next(actions)
     action = env._reader.read(value, None)
-    run, inputs = kernel.run, kernel.inputs(*rows._inputs(action))
+    carried = (*rows.state, rows.step, rows._key)
+    run, inputs = kernel.run, kernel.inputs(kernel.hold(carried), action)
     blocks = {
         "raw": repeated(lambda: run(inputs), CALLS),
-        "advance": repeated(lambda: rows.advance(action), CALLS),
+        "advance": repeated(lambda: rows.advance_arrays(action), CALLS),
         "read": repeated(lambda: env._reader.read(value, None), CALLS),
         "step": steps_block(env, actions, CALLS),
     }

@@ -376,6 +376,15 @@ def line_of(found: Mapping[str, Any]) -> str:
     )
 
 
+def stored(path: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of an earlier run of the same versions and effort, or nothing."""
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found if all(found.get(key) == value for key, value in asked.items()) else {}
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -387,6 +396,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the envs")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/soak/soak.json"), help="JSON to write"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="play only what --out lacks or had faults in"
     )
     return parser.parse_args()
 
@@ -405,27 +417,39 @@ def main() -> int:
     )
     print(f"{'laws':>6}{'worst':>10}  faults", flush=True)
     began = time.perf_counter()
-    spawn = multiprocessing.get_context("spawn")
-    found = []
-    with ProcessPoolExecutor(options.jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
-        played = [pool.submit(play, id, options.rows, effort, params) for id in ids]
-        for future in played:
-            found.append(future.result())
-            print(line_of(found[-1]), flush=True)
-            for fault in found[-1]["faults"]:
-                print(f"    {fault}", flush=True)
-    report = {
+    asked = {
         "sixgym": sixgym.__version__,
         "torch": torch.__version__,
         "rows": options.rows,
-        "wall_s": time.perf_counter() - began,
+        "steps": options.steps,
+        "minutes": options.minutes,
+        "params": params,
         "growth_limit_mb": GROWTH_MB,
-        "runs": found,
     }
+    before = stored(options.out, asked) if options.resume else {}
+    report = {**asked, "wall_s": before.get("wall_s", 0.0), "runs": before.get("runs", [])}
+    runs = {run["env"]: run for run in report["runs"] if not run["faults"] and run["env"] in ids}
+    for run in runs.values():
+        print(line_of(run), "(before)")
+    spawn = multiprocessing.get_context("spawn")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    with ProcessPoolExecutor(options.jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+        played = [
+            pool.submit(play, id, options.rows, effort, params) for id in ids if id not in runs
+        ]
+        for future in played:
+            run = future.result()
+            runs[run["env"]] = run
+            print(line_of(run), flush=True)
+            for fault in run["faults"]:
+                print(f"    {fault}", flush=True)
+            now = time.perf_counter()
+            report["wall_s"] += now - began
+            began = now
+            report["runs"] = [runs[id] for id in ids if id in runs]
+            options.out.write_text(json.dumps(report, indent=1) + "\n")
     print(options.out)
-    return int(any(run["faults"] for run in found))
+    return int(any(run["faults"] for run in runs.values()))
 
 
 if __name__ == "__main__":

@@ -258,6 +258,15 @@ LLM_MAC = Books(
 
 # -------------------------------------------------------------------------------------- NetGPT
 
+
+def _utilities(seen: Seen) -> tuple[Array, Array]:
+    each = np.where(seen.step["sent"] > 0, seen.step["U_cloud_cf"], seen.step["U_edge_cf"])
+    each = each.reshape(len(seen.step["utility"]), -1)
+    # Utilities cancel in the sum, their rounding does not: it is told by their magnitudes.
+    scale = 2.0 * np.abs(each).sum(-1)
+    return seen.step["utility"] + scale, each.sum(-1) + scale
+
+
 _NETGPT_LAWS = (
     at_most("quality", "schema_ok"),
     at_most("schema_ok", "requests"),
@@ -271,14 +280,7 @@ _NETGPT_LAWS = (
     whole_of("latency", "latency_each"),
     Identity(
         "utility = sum of the utility of each request as it was routed",
-        lambda s: (
-            # Utilities cancel in the sum, their rounding does not.
-            s.step["utility"] + 10.0 * s.step["requests"],
-            np.where(s.step["sent"] > 0, s.step["U_cloud_cf"], s.step["U_edge_cf"])
-            .reshape(len(s.step["utility"]), -1)
-            .sum(-1)
-            + 10.0 * s.step["requests"],
-        ),
+        _utilities,
         STEP,
     ),
     Identity(

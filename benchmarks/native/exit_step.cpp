@@ -3,26 +3,16 @@
 // For the benchmark only: what the step costs when everything is fused by hand. The layout of all
 // arrays is the environment's own; the caller has checked the parameters.
 
+#include "draws.h"
+
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 
 namespace {
 
-constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ull;
-constexpr float kShare = 1.0f / 8388608.0f;  // 2^-23
 constexpr int kVitals = 9, kExits = 4, kSeen = 12, kMetrics = 14, kTraits = 5;
 enum { SNR, HELD, SPLIT, BURST, ENERGY, SLOT, EVENT, EXIT, SERVED };
 enum { ONE, TAIL, CORRECT, CONFIRMED };
-
-inline uint64_t word(uint64_t key, uint64_t table, uint64_t step) {
-  uint64_t z = (key ^ table) + step * kGolden;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
-}
-
-inline float uniform(uint64_t w) { return (float(w >> 41) + 0.5f) * kShare; }
 
 }  // namespace
 
@@ -38,10 +28,30 @@ struct Tables {
   int64_t num_events, horizon;
 };
 
-extern "C" void exit_step(const Tables* tables, int64_t rows, const int64_t* key, float* fading,
-                          int64_t* sample, float* vitals, const int64_t* action, float* seen,
-                          float* reward, bool* terminated, bool* truncated, float* metrics,
-                          int64_t* step) {
+// The gain of a slot and the uniform of an event.
+inline void draw_gain(const Tables& t, uint64_t key, uint64_t slot, float* re, float* im) {
+  const uint64_t w = word(key, t.gain, slot);
+  const float radius = std::sqrt(-std::log(uniform(w))), angle = lower(w) * kTurn;
+  *re = radius * std::cos(angle);
+  *im = radius * std::sin(angle);
+}
+
+inline float draw_event(const Tables& t, uint64_t key, uint64_t slot, int event) {
+  return uniform(word(key, t.events[event], slot + 1));
+}
+
+extern "C" void exit_draws(const Tables* tables, int64_t rows, const int64_t* key,
+                           const int64_t* step, float* normals, float* uniforms) {
+  for (int64_t i = 0; i < rows; ++i) {
+    draw_gain(*tables, uint64_t(key[i]), uint64_t(step[i]), normals + 2 * i, normals + 2 * i + 1);
+    uniforms[i] = draw_event(*tables, uint64_t(key[i]), uint64_t(step[i]), 0);
+  }
+}
+
+extern "C" void exit_step(const Tables* tables, int64_t rows, int64_t limit, const int64_t* key,
+                          float* fading, int64_t* sample, float* vitals, const int64_t*,
+                          int64_t* step, const int64_t* action, float* seen, float* reward,
+                          bool* terminated, bool* truncated, float* metrics) {
   const Tables& t = *tables;
   const float total = float(t.horizon) * float(t.num_events) * t.budget;
   const float decade = 1.0f / std::log(10.0f), log_budget = std::log(t.budget);
@@ -72,26 +82,21 @@ extern "C" void exit_step(const Tables* tables, int64_t rows, const int64_t* key
       if (v[EVENT] >= float(t.num_events)) {
         v[EVENT] = v[SERVED] = 0.0f;
         v[SLOT] += 1.0f;
-        const uint64_t w = word(uint64_t(key[i]), t.gain, uint64_t(v[SLOT]));
-        const float radius = std::sqrt(-std::log(uniform(w)));
-        const float angle = float((w >> 9) & 0x7FFFFF) * (6.28318530717958648f * kShare);
-        const float re = radius * std::cos(angle), im = radius * std::sin(angle);
+        float re, im;
+        draw_gain(t, uint64_t(key[i]), uint64_t(v[SLOT]), &re, &im);
         fading[2 * i] = re;
         fading[2 * i + 1] = im;
         v[SNR] = t.mean_snr * (re * re + im * im);
         log_snr = std::log1p(v[SNR]);
         airtime = std::min(t.bandwidth / log_snr, 1e30f);
       }
-      const uint64_t w =
-          word(uint64_t(key[i]), t.events[int(v[EVENT])], uint64_t(v[SLOT]) + 1);
-      const float u = uniform(w);
+      const float u = draw_event(t, uint64_t(key[i]), uint64_t(v[SLOT]), int(v[EVENT]));
       const float a = std::floor(std::min(u * t.tail_slope, float(t.tails)));
       const float b = std::floor(std::max((u - t.prevalence) * t.head_slope, 0.0f));
       sample[i] = int64_t(a + b) + t.first;
     }
     terminated[i] = v[SLOT] >= float(t.horizon);
-    truncated[i] = false;
-    step[i] += 1;
+    truncated[i] = ++step[i] >= limit;
 
     float* m = metrics + i * kMetrics;
     m[0] = done;

@@ -25,9 +25,16 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, fx
 
-from sixgym.envs.core.fuse import Traced, builder, flattener, trace
+from sixgym.envs.core.fuse import builder, flattener, trace
+from sixgym.envs.core.packing import packed
 
 SUFFIX = ".so"
+OPTIONS: dict[str, bool | str] = {
+    "force_pointwise_cat": True,
+    "memory_planning": True,
+    "memory_pool": "outputs",
+}
+"""Of the compiler: at one row, making a tensor or an alias of one takes as long as filling it."""
 
 
 class KernelWarning(UserWarning):
@@ -38,66 +45,74 @@ class KernelError(RuntimeError):
     """A kernel cannot be made here: there is no C++ compiler, or it fails."""
 
 
+class Held(NamedTuple):
+    """The buffers of a step: what the next call is given, and the result of the last."""
+
+    moving: list[Tensor]
+    still: list[Tensor]
+
+
 class Kernel:
-    """A pure function as a library of machine code, for tensors of fixed shapes on the CPU.
+    """A step as a library of machine code, for tensors of fixed shapes on the CPU.
 
     Args:
-        function: of nested tuples and dictionaries of tensors, to the same.
-        *example: arguments of the shapes and dtypes of all later calls.
+        function: a pure function ``(carried, *others)`` to ``(carried, result)``: a tuple of
+            tensors that the next call is given again, and nested tuples and dictionaries of tensors
+            for the rest.
+        carried: tensors of the shapes and dtypes of all later calls.
+        *others: the same for the other arguments.
 
     Raises:
         KernelError: it is not in the cache, and there is no compiler that could make it.
     """
 
-    def __init__(self, function: Callable[..., Any], *example: Any) -> None:
-        step = reduced(trace(function, *example))
-        self._flat = flattener(example)
-        self._needed = step.needed
-        self._build = step.build
-        self.run = _load(step.graph, step.inputs)
-        """The library's own call, from `inputs` to what it computes."""
+    def __init__(
+        self, function: Callable[..., Any], carried: tuple[Tensor, ...], *others: Any
+    ) -> None:
+        traced = trace(function, carried, *others)
+        self._step = packed(traced, len(carried))
+        self._flat = flattener(others)
+        self._num_moving = len(self._step.moves)
+        self._read = self._step.moving.reader(self._num_moving)
+        self._build = builder(traced.result[1])
+        self.run = _load(self._step.graph, self._step.inputs)
+        """The library's own call, from `inputs` to the buffers of what moves and of the result."""
 
-    def __call__(self, *arguments: Any) -> Any:
-        """The function's result, in its own structure; tensors it hands on are the arguments'."""
-        leaves = self._flat(arguments)
-        return self._build([*self.run(self._taken(leaves)), *leaves])
+    def hold(self, carried: Sequence[Tensor]) -> Held:
+        """Carried tensors as the library takes them; they are copied."""
+        step = self._step
+        moving = step.moving.pack([carried[i] for i in step.moves])
+        return Held(moving, step.still.pack([carried[i] for i in step.stays]))
 
-    def inputs(self, *arguments: Any) -> list[Tensor]:
-        """What of the arguments the library takes."""
-        return self._taken(self._flat(arguments))
+    def __call__(self, held: Held, *others: Any) -> Held:
+        """One step. What was held before stays as it is."""
+        return Held(self.run(self.inputs(held, *others)), held.still)
 
-    def _taken(self, leaves: Sequence[Tensor]) -> list[Tensor]:
-        # The code knows one layout and checks nothing; first states may be expanded.
-        return [leaves[i].contiguous() for i in self._needed]
+    def inputs(self, held: Held, *others: Any) -> list[Tensor]:
+        """What the library takes."""
+        step = self._step
+        # The code knows one layout and checks nothing.
+        leaves = [leaf.contiguous() for leaf in self._flat(others)]
+        taken = [*held.moving[: step.num_inputs], *held.still, *leaves]
+        return [taken[i] for i in step.needed]
 
+    def carried(self, held: Held) -> list[Tensor]:
+        """The carried tensors, as views."""
+        step = self._step
+        found: dict[int, Tensor] = dict(
+            zip(step.stays, step.still.tensors(held.still), strict=True)
+        )
+        moved = step.moving.tensors(held.moving, last=self._num_moving)
+        found |= zip(step.moves, moved, strict=True)
+        return [found[i] for i in range(len(found))]
 
-class Reduced(NamedTuple):
-    """A graph without what it only hands on: every tensor that crosses costs half a microsecond."""
+    def arrays(self, held: Held) -> Any:
+        """The result in its own structure, as arrays that are views."""
+        return self._build(self._read(held.moving))
 
-    graph: fx.GraphModule
-    inputs: list[Tensor]
-    needed: list[int]
-    """Which of the flat arguments the graph takes."""
-    build: Callable[[Sequence[Tensor]], Any]
-    """From the graph's results with all flat arguments behind them to the function's result."""
-
-
-def reduced(traced: Traced) -> Reduced:
-    """A traced graph with only the inputs that it uses and the results that it computes."""
-    graph = traced.graph.graph
-    arguments = graph.find_nodes(op="placeholder")
-    due = list(cast("Sequence[fx.Node]", graph.output_node().args[0]))
-    computed = list(dict.fromkeys(node for node in due if node.op != "placeholder"))
-    graph.output_node().args = (computed,)
-    graph.eliminate_dead_code()
-    needed = [i for i, node in enumerate(arguments) if node.users]
-    for node in arguments:
-        if not node.users:
-            graph.erase_node(node)
-    traced.graph.recompile()
-    places = {node: i for i, node in enumerate([*computed, *arguments])}
-    build = builder(traced.result, [places[node] for node in due])
-    return Reduced(traced.graph, [traced.inputs[i] for i in needed], needed, build)
+    def tensors(self, held: Held) -> Any:
+        """The result in its own structure, as views."""
+        return self._build(self._step.moving.tensors(held.moving, self._num_moving))
 
 
 def _load(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
@@ -127,9 +142,8 @@ def _compile(graph: fx.GraphModule, inputs: list[Tensor], path: Path) -> Path:
         cpp_builder.get_cpp_compiler()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, of its own code
-            torch._inductor.aot_compile(
-                graph, tuple(inputs), options={"aot_inductor.output_path": str(path)}
-            )
+            options = {**OPTIONS, "aot_inductor.output_path": str(path)}
+            torch._inductor.aot_compile(graph, tuple(inputs), options=options)
     except exc.InvalidCxxCompiler:
         raise KernelError("no C++ compiler is at hand") from None
     except (exc.CppCompileError, exc.InductorError, OSError, RuntimeError) as error:
@@ -143,7 +157,8 @@ def kernel_name(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
     """The hash of all that a kernel depends on, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     machine = (platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability())
-    digest.update(repr((torch.__version__, torch.version.git_version, machine)).encode())
+    version = (torch.__version__, torch.version.git_version)
+    digest.update(repr((version, machine, sorted(OPTIONS.items()))).encode())
     digest.update(graph.code.encode())
     constants = {str(node.target) for node in graph.graph.find_nodes(op="get_attr")}
     named = [(name, getattr(graph, name)) for name in sorted(constants)]

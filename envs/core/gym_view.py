@@ -11,7 +11,7 @@ import torch
 from sixgym.envs.core.errors import StateError
 from sixgym.envs.core.render import Screen, render_modes
 from sixgym.envs.core.rows import Compile, Rows
-from sixgym.envs.core.spaces import ActionReader, all_allowed, row_of, to_numpy
+from sixgym.envs.core.spaces import ActionReader, all_allowed, copied, row_of, to_numpy
 from sixgym.envs.core.system import System
 from sixgym.envs.core.worlds import check_row_seed
 
@@ -93,20 +93,19 @@ class SixgymEnv(gym.Env[Any, Any]):
         if self._ended:
             when = "after the end" if self.rows.started else "before reset"
             raise StateError(f"step {when}: call reset() first")
-        out = self.rows.advance(self._reader.read(action, None))
-        self._ended = bool(out.terminated.item())
-        info: dict[str, Any] = dict(
-            zip(self.rows.metric_names, out.metrics.tolist()[0], strict=True)
-        )
-        for name, value in to_numpy(out.diagnostics).items():
+        out = self.rows.advance_arrays(self._reader.read(action, None))
+        self._ended = bool(out.terminated[0])
+        numbers = out.metrics[0].tolist()
+        info: dict[str, Any] = dict(zip(self.rows.metric_names, numbers, strict=True))
+        for name, value in out.diagnostics.items():
             info[name] = value[0]
         if self.render_mode == "human":
             self.render()
-        observation = row_of(to_numpy(out.observation), 0)
-        reward: Any = float(out.reward.item())
+        reward: Any = float(out.reward[0])
         if self.system.reward_parts:
             reward = np.array([info[name] for name in self.system.reward_parts], np.float32)
-        return observation, reward, self._ended, False, info
+        # Copied: else one that is kept would keep all of the step alive.
+        return copied(row_of(out.observation, 0)), reward, self._ended, False, info
 
     def _no_info(self) -> dict[str, Any]:
         """The info of a reset: the keys and shapes of a step's, all zero."""

@@ -13,13 +13,15 @@ from typing import Any, Generic, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sixgym.envs.backend.rng import Draws, episode_key
 from sixgym.envs.core.ahead import DrawsAhead
-from sixgym.envs.core.aot import Kernel, KernelError, KernelWarning
+from sixgym.envs.core.aot import Held, Kernel, KernelError, KernelWarning
 from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import Fused, Traced, below_autograd, trace
+from sixgym.envs.core.spaces import to_numpy
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
@@ -47,6 +49,18 @@ class Outcome(NamedTuple):
     """(rows, numbers): the level-0 metrics that are one number, as in ``Rows.metric_names``."""
     diagnostics: dict[str, Tensor]
     """All other metrics up to the info level by name, each (rows, *shape)."""
+
+
+class OutcomeArrays(NamedTuple):
+    """`Outcome` in NumPy."""
+
+    observation: Any
+    """An array, or a dictionary of them."""
+    reward: NDArray[Any]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    metrics: NDArray[Any]
+    diagnostics: dict[str, NDArray[Any]]
 
 
 class _Result(NamedTuple):
@@ -131,11 +145,15 @@ class Rows(Generic[P, S]):
         zero = torch.zeros(num_rows, dtype=torch.int64, device=system.device)
         self.seed = zero
         self.episode = zero.clone()
-        self.step = zero.clone()
+        self._step = zero.clone()
         self._key = zero.clone()
         self._state: S | None = None
         self._state_type: Callable[[Sequence[Tensor]], S] = cast("Any", tuple)
-        self._fused: Callable[..., _Result] | None = None
+        self._fused: Fused | Kernel | None = None
+        self._held: Held | None = None
+        """What the kernel goes on from."""
+        self._is_behind = False
+        """Whether `_state` and `_step` are older than what is held, see `_catch_up`."""
         self._ahead: DrawsAhead | None = None
 
     @property
@@ -147,7 +165,21 @@ class Rows(Generic[P, S]):
         """
         if self._state is None:
             raise StateError("step before reset: call reset() first")
+        self._catch_up()
         return self._state
+
+    @property
+    def step(self) -> Tensor:
+        """(rows,) int64: steps of the current episodes."""
+        self._catch_up()
+        return self._step
+
+    def _catch_up(self) -> None:
+        """Take the state out of the kernel's buffers."""
+        if self._is_behind and isinstance(self._fused, Kernel) and self._held is not None:
+            *state, self._step, self._key = self._fused.carried(self._held)
+            self._state = self._state_type(state)
+        self._is_behind = False
 
     @property
     def started(self) -> bool:
@@ -194,7 +226,7 @@ class Rows(Generic[P, S]):
         if rows is not None:
             held = (self.seed, self.episode, self.step, self._key, *self.state)
             fresh = tuple(h.index_copy(0, index, f) for h, f in zip(held, fresh, strict=True))
-        self.seed, self.episode, self.step, self._key = fresh[:4]
+        self.seed, self.episode, self._step, self._key = fresh[:4]
         self._set_state(state, fresh[4:])
         return self.system.observe(state)
 
@@ -225,20 +257,37 @@ class Rows(Generic[P, S]):
         Raises:
             StateError: nothing has been reset yet.
         """
+        fused = self._compiled(action)
+        if isinstance(fused, Kernel):
+            return Outcome(*fused.tensors(self._run(fused, action)))
         inputs = self._inputs(action)
-        if self.compile and self._fused is None:
-            self._fuse(*inputs)
-        if isinstance(self._fused, Kernel):  # there is nothing in it to be differentiated
-            result: _Result = self._fused(*inputs)
-        elif self._fused is not None or self.system.contains_solver:
+        if fused is not None or self.system.contains_solver:
             with torch.no_grad():  # a solver may differentiate inside
-                result = (self._fused or self._advance_eager)(*inputs)
+                result: _Result = (fused or self._advance_eager)(*inputs)
         else:
             with below_autograd():
                 result = self._advance_eager(*inputs)
         self._state = self._state_type(result.state)
-        self.step = result.step
+        self._step = result.step
         return result.outcome
+
+    def advance_arrays(self, action: Action) -> OutcomeArrays:
+        """As `advance`, in NumPy: views, without a copy on the CPU.
+
+        Raises:
+            StateError: nothing has been reset yet.
+        """
+        fused = self._compiled(action)
+        if isinstance(fused, Kernel):
+            return OutcomeArrays(*fused.arrays(self._run(fused, action)))
+        return OutcomeArrays(*map(to_numpy, self.advance(action)))
+
+    def _run(self, kernel: Kernel, action: Action) -> Held:
+        if self._held is None:
+            self._held = kernel.hold((*self.state, self._step, self._key))
+        self._held = kernel(self._held, action)
+        self._is_behind = True
+        return self._held
 
     @torch.no_grad()
     def observation(self) -> Observation:
@@ -323,18 +372,29 @@ class Rows(Generic[P, S]):
         """
         return trace(self._pure, *self._inputs(action))
 
+    def _compiled(self, action: Action) -> Fused | Kernel | None:
+        """The compiled step, made in the first step; None where it is eager."""
+        if self.compile and self._fused is None:
+            self._fused = self._compile(action)
+        return self._fused
+
     @torch.no_grad()
-    def _fuse(self, *example: Any) -> None:
-        """Compile the step; eager it stays where a library of it cannot be made."""
+    def _compile(self, action: Action) -> Fused | Kernel | None:
         if self.compile != "aot":
-            self._fused = Fused(self._pure, *example)
-            return
+            return Fused(self._pure, *self._inputs(action))
         try:
-            self._fused = Kernel(self._pure, *example)
+            return Kernel(self._carrying, (*self.state, self._step, self._key), action)
         except KernelError as error:
             text = f"compile='aot': {error}; the step runs eagerly"
-            warnings.warn(text, KernelWarning, stacklevel=3)
+            warnings.warn(text, KernelWarning, stacklevel=4)
             self.compile = False
+            return None
+
+    def _carrying(self, carried: tuple[Tensor, ...], action: Action) -> tuple[Any, Outcome]:
+        """The step as a kernel takes it."""
+        *state, step, key = carried
+        result = self._pure(tuple(state), action, key, step)
+        return (*result.state, result.step, key), result.outcome
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides how the rows go on: a flat dictionary of contiguous tensors.
@@ -361,7 +421,7 @@ class Rows(Generic[P, S]):
             key = torch.zeros(self.num_rows, dtype=torch.int64, device=device)
             template = self._start_state(key, key)
         else:
-            template = self._state
+            template = self.state
         names = [str(n) for n in getattr(template, "_fields", range(len(template)))]
         expected = {f"state.{n}": t for n, t in zip(names, template, strict=True)}
         expected |= {f"rows.{n}": self.seed for n in ("seed", "episode", "step")}
@@ -376,17 +436,20 @@ class Rows(Generic[P, S]):
                     f"allowed: {tuple(like.shape)} {like.dtype}"
                 )
         own = {k: v.to(self.system.device).clone() for k, v in saved.items()}
-        self.seed, self.episode, self.step = (own[f"rows.{n}"] for n in ("seed", "episode", "step"))
-        self._key = episode_key(self.seed, self.episode)
+        self.seed, self.episode, step = (own[f"rows.{n}"] for n in ("seed", "episode", "step"))
+        self._key, self._step = episode_key(self.seed, self.episode), step
         self._set_state(template, [own[f"state.{n}"] for n in names])
 
     def _set_state(self, like: S, leaves: Sequence[Tensor]) -> None:
         self._state_type = cast("Any", getattr(type(like), "_make", tuple))
         self._state = self._state_type(leaves)
+        self._held, self._is_behind = None, False
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and deepcopy without what is made again on use."""
-        return {**self.__dict__, "_fused": None, "_ahead": None}
+        self._catch_up()
+        made = dict.fromkeys(("_fused", "_held", "_ahead"))
+        return {**self.__dict__, **made}
 
 
 def _concatenate(parts: list[_Result], state: tuple[Tensor, ...]) -> _Result:

@@ -75,6 +75,9 @@ ENERGY, SLOT_EE = 7, 8
 """Columns of the level-0 metrics."""
 TINY_J = 1e-12
 """Keeps efficiencies finite where nothing is spent."""
+FEW_ROWS = 64
+"""Up to so many rows two slots go through the channel in one call; of more, a joint copy costs
+more than a second call."""
 
 P = TypeVar("P", bound=RisNomaBaseParams)
 
@@ -257,9 +260,13 @@ class RisNomaBase(System[P, State]):
         gain, aligned = state.gain, state.aligned
         air: Air
         if model.hears_gains:
-            # This slot's gains, and those that the next observation shows, in one pass.
-            both = torch.stack([state.links, links])
-            air, gain = single_antenna_gain(model, both, controls.surface).unbind(0)
+            # This slot's gains, and those that the next observation shows.
+            if len(links) <= FEW_ROWS:
+                both = torch.stack([state.links, links])
+                air, gain = single_antenna_gain(model, both, controls.surface).unbind(0)
+            else:
+                air = single_antenna_gain(model, state.links, controls.surface)
+                gain = single_antenna_gain(model, links, controls.surface)
             aligned = aligned_amplitude(model, links)
         else:
             air = true_air(model, state.links, controls.surface)

@@ -115,30 +115,143 @@ def test_a_cell_pays_for_restarts_that_its_blocks_do_not_meet(benchmarks: None) 
     assert timing.calls_of(ID, 16_384) == 64
 
 
+def native_library(id: str) -> Any:
+    import limits
+    from native_loop import compiled
+
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ here to compile the loop")
+    return compiled(limits.CASES[id].by_loop.name)
+
+
+@pytest.mark.parametrize("id", [EXIT, ID])
 @pytest.mark.parametrize("rows", [1, 5])
-def test_hand_written_steps_are_the_environments(benchmarks: None, rows: int) -> None:
+def test_hand_written_steps_are_the_environments(benchmarks: None, id: str, rows: int) -> None:
     import limits
 
     if rows == 1:
-        assert limits.check_numpy(steps=200) < 1e-5
-        return
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ here to compile the loop")
-    from native_exit import compiled
-
-    assert limits.check_native(compiled(), rows, steps=200) < 1e-3
+        assert limits.check_numpy(id, steps=200) < 1e-5
+    else:
+        assert limits.check_native(id, native_library(id), rows, steps=200) < 1e-3
 
 
-def test_hand_written_steps_know_the_default_parameters_only(benchmarks: None) -> None:
-    from numpy_exit import NumpyExit
+@pytest.mark.parametrize("id", [EXIT, ID])
+def test_hand_written_steps_that_differ_are_found(
+    benchmarks: None, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import limits
+
+    case = limits.CASES[id]
+    tables = case.by_loop.tables
+
+    def wrong(self: Any, system: Any) -> Any:
+        """Users' events, or their tasks, of another length."""
+        found = dict(tables(self, system))
+        name = "num_events" if id == EXIT else "least_task"
+        return {**found, name: found[name] + 1}
+
+    monkeypatch.setattr(case.by_loop, "tables", wrong)
+    with pytest.raises(AssertionError):
+        limits.check_native(id, native_library(id), rows=5, steps=50)
+
+
+@pytest.mark.parametrize("id", [EXIT, ID])
+def test_hand_written_draws_are_the_environments(benchmarks: None, id: str) -> None:
+    import limits
+    import roofline
+
+    batch, _ = roofline.started(id, 5, compile=False)
+    twin = limits.CASES[id].by_loop(batch, native_library(id))
+    twin.draw()
+    drawn = limits.CASES[id].draws(batch.system, batch._key, batch.step)
+    normals, uniforms = drawn.values() if isinstance(drawn, dict) else drawn
+    torch.testing.assert_close(twin.normals.reshape(normals.shape), normals, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(twin.uniforms.reshape(uniforms.shape), uniforms)
+
+
+@pytest.mark.parametrize(("id", "preset"), [(EXIT, "bursty"), (ID, "dense")])
+def test_hand_written_steps_know_the_default_parameters_only(
+    benchmarks: None, id: str, preset: str
+) -> None:
+    import limits
 
     from sixgym.envs.core.make import make_env
     from sixgym.envs.core.registry import entry
 
-    env = make_env(entry(EXIT).system, preset="bursty")
+    env = make_env(entry(id).system, preset=preset)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="only the default parameters"):
-        NumpyExit(env.system, env.rows.state)
+    for by_hand in (
+        lambda: limits.CASES[id].by_numpy(env.rows),
+        lambda: limits.CASES[id].by_loop(env.rows, None),
+    ):
+        with pytest.raises(ValueError, match="only the default parameters"):
+            by_hand()
+
+
+@pytest.mark.parametrize("id", [EXIT, ID])
+def test_a_hand_written_row_begins_again(benchmarks: None, id: str) -> None:
+    import limits
+
+    from sixgym.envs.core.make import make_env
+    from sixgym.envs.core.registry import entry
+
+    env = make_env(entry(id).system)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    twin = limits.CASES[id].by_numpy(env.rows)
+    actions = [env.action_space.sample() for _ in range(20)]
+    played = []
+    for _ in range(2):
+        twin.reset()
+        played.append([twin.step(action) for action in actions])
+    for first, again in zip(*played, strict=True):
+        np.testing.assert_array_equal(first.observation, again.observation)
+        assert first[1:] == again[1:]
+
+
+GENERATED = """
+    for(int64_t x0=static_cast<int64_t>(0L); x0<static_cast<int64_t>(8L); x0+=static_cast<int64_t>(1L))
+    {
+        auto tmp0 = in_ptr0[static_cast<int64_t>(9L*x0)];
+        auto tmp1 = std::log1p(tmp0);
+        auto tmp2 = float(tmp1 * tmp0);
+        for(int64_t x1=static_cast<int64_t>(0L); x1<static_cast<int64_t>(36L); x1+=static_cast<int64_t>(16L))
+        {
+            if(C10_LIKELY(x1 >= static_cast<int64_t>(0) && x1 < static_cast<int64_t>(32L)))
+            {
+                auto tmp3 = at::vec::Vectorized<float>(tmp2);
+                auto tmp4 = tmp3.cos();
+            }
+            if(C10_UNLIKELY(x1 >= static_cast<int64_t>(32L) && x1 < static_cast<int64_t>(36L)))
+            {
+                auto tmp5 = tmp3 + tmp4;
+            }
+        }
+    }
+"""  # noqa: E501
+
+
+def test_operations_of_compiled_code_are_counted(benchmarks: None) -> None:
+    import loops
+
+    found = loops.counts_of(GENERATED)
+    assert found == loops.Counts(1, scalar=16, scalar_special=8, vector=24, vector_special=16)
+    assert found.each(8) == {
+        "loops": 1, "scalar": 2, "scalar_special": 1, "vector": 3, "vector_special": 2
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_columns_are_found_to_be_taken_one_by_one(benchmarks: None) -> None:
+    import loops
+
+    from sixgym.envs.core.fuse import Fused
+
+    table = torch.rand(64, 9)
+    rows = loops.compiled_counts(lambda: Fused(lambda x: (x.exp(),), table))
+    assert (rows.scalar_special, rows.vector_special) == (0.0, 64 * 9 / 16)
+    columns = loops.compiled_counts(lambda: Fused(lambda x: (x[:, 1].exp() * x[:, 2],), table))
+    assert (columns.scalar_special, columns.vector_special) == (64.0, 0.0)
 
 
 @pytest.mark.slow
@@ -149,9 +262,15 @@ def test_limits_are_measured(tmp_path: Path) -> None:
     result = run("limits", "--quick", "--rows", 32, "--out", out, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     report = json.loads(out.read_text())
-    assert report["single"].keys() == {"eager", "numpy by hand"}
-    assert report["batch"].keys() == {"eager", "C++ by hand"}
-    assert min(*report["single"].values(), *report["batch"].values()) > 0
+    assert report["steps"].keys() == {EXIT, ID}
+    for found in report["steps"].values():
+        assert found["single"].keys() == {"eager", "numpy by hand"}
+        assert found["batch"].keys() == {"eager", "C++ by hand"}
+        parts = found["batch_parts_ns"]
+        assert parts.keys() > {"draws", "advance", "observe", "store", "draws, C++"}
+        assert ("words" in parts, "pack" in parts) in ((True, False), (False, True))
+        assert min(*found["single"].values(), *found["batch"].values(), *parts.values()) > 0
+    assert f"{parts['observe']:,.1f} ns a row" in result.stdout
 
 
 def work_of(function: Any, *inputs: torch.Tensor) -> Any:

@@ -48,9 +48,20 @@ def wrong(faults: ModuleType, trials: Iterator[Any]) -> list[str]:
 # ---------------------------------------------------------------------------- a few of each surface
 
 
-@pytest.mark.parametrize("surface", ["actions", "seeds", "options"])
+@pytest.mark.parametrize("surface", ["actions", "seeds", "options", "masks", "states"])
 def test_calls_of_an_environment(faults: ModuleType, surface: str, tmp_path: Path) -> None:
     assert wrong(faults, faults.trials([surface], [MAC, EXIT, BATCH], 4, tmp_path)) == []
+
+
+@pytest.mark.parametrize("surface", ["sb3", "pettingzoo", "torchrl", "spoken"])
+def test_calls_of_other_views(faults: ModuleType, surface: str, tmp_path: Path) -> None:
+    if surface == "torchrl":
+        pytest.importorskip("torchrl", reason="the extra `torchrl`")
+    assert wrong(faults, faults.trials([surface], [MAC], 2, tmp_path)) == []
+
+
+def test_names(faults: ModuleType, tmp_path: Path) -> None:
+    assert wrong(faults, faults.trials(["names"], [], 2, tmp_path)) == []
 
 
 def test_parameters_and_arguments(faults: ModuleType, tmp_path: Path) -> None:
@@ -107,13 +118,22 @@ def test_damage_left_behind_is_wrong(faults: ModuleType) -> None:
     inner = env.unwrapped
 
     def careless(action: Any) -> Any:
-        inner.rows.step = inner.rows.step + 1  # type: ignore[attr-defined]
+        inner.rows._step = inner.rows.step + 1  # type: ignore[attr-defined]
         raise ActionError("action: refused, too late")
 
     env.step = careless  # type: ignore[method-assign]
-    found = trial(faults, faults._stepping(env, None))
+    found = trial(faults, faults.faults_calls.stepping(env, None))
     assert found.verdict == faults.WRONG
     assert "rows.step" in found.outcome
+
+
+def test_random_command_lines_are_of_every_command_and_the_same_every_time(
+    faults: ModuleType,
+) -> None:
+    lines = list(faults.faults_command.random_lines(200))
+    assert lines == list(faults.faults_command.random_lines(200))
+    commands = {"list", "info", "train", "tune", "evaluate", "leaderboard", "new"}
+    assert commands <= {line[0] for line in lines}
 
 
 def test_the_same_inputs_are_drawn_every_time(faults: ModuleType) -> None:

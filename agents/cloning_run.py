@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from sixgym.agents.policies import NeuralPolicy
 from sixgym.agents.records import (
     RunResult,
     check_same,
+    finished_record,
     identity,
     policy_writer,
     progress_bar,
@@ -121,13 +121,11 @@ def _finished(config: TrainConfig, seed: int, folder: Path) -> dict[str, Any] | 
     """The record of a seed that is done; None if it is not.
 
     Raises:
-        CheckpointError: it was done with another configuration.
+        CheckpointError: it was done with another configuration, or its record cannot be read.
     """
-    path = folder / "run.json"
-    if not path.is_file():
+    record = finished_record(folder)
+    if record is None:
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if record["finished"] is None:
-        return None
-    check_same(path, identity(TrainConfig.create(record["config"]), record["seed"]), config, seed)
+    written = identity(TrainConfig.create(record["config"]), record.get("seed", seed))
+    check_same(folder / "run.json", written, config, seed)
     return record

@@ -16,6 +16,8 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from sixgym.envs.core.errors import CheckpointError
+
 RECORDED = (
     "sixgym",
     "torch",
@@ -145,6 +147,20 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def now() -> str:
     """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: truncated or not JSON: {error}") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:

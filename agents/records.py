@@ -11,6 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sixgym.agents.config import TrainConfig
 from sixgym.agents.evaluate import Point
+from sixgym.agents.logs import read_json
 from sixgym.agents.policies import save_policy
 from sixgym.envs.core.errors import CheckpointError
 from sixgym.envs.core.system import Score
@@ -43,6 +44,10 @@ TOLD = ("config", "seed", "versions", "commit", "imitates")
 """What a card repeats of the run's record; not all records have all of it."""
 
 
+RESULT = {"config": dict, "best": dict, "curve": list, "steps": int, "seconds": int | float}
+"""What the record of a finished run has, beside its ``seed``, and of which type."""
+
+
 class RunResult(NamedTuple):
     """One finished training of one seed."""
 
@@ -71,6 +76,26 @@ def identity(config: TrainConfig, seed: int) -> dict[str, Any]:
     plain = config.plain()
     del plain["evaluation"]["baselines"]
     return {"seed": seed} | {key: plain[key] for key in IDENTITY}
+
+
+def finished_record(folder: Path) -> dict[str, Any] | None:
+    """The record ``run.json`` of a seed's folder, if its training has ended; else None.
+
+    Raises:
+        CheckpointError: the file is truncated or altered: no JSON, or without what a record has.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: not the record of a run; allowed: a JSON object")
+    if not record.get("finished"):
+        return None
+    for name, kind in RESULT.items():
+        if not isinstance(record.get(name), kind):
+            raise CheckpointError(f"{path}: {name}={record.get(name)!r}: not the record of a run")
+    return record
 
 
 def check_same(path: Path, written: Mapping[str, Any], config: TrainConfig, seed: int) -> None:

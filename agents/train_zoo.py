@@ -6,7 +6,6 @@ seeds are skipped, and those that were cut off continue from their last checkpoi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from fnmatch import fnmatchcase
@@ -243,11 +242,9 @@ def train_job(config: dict[str, Any], seed: int, folder: str, wandb: bool) -> No
 
 def _record(folder: Path, seed: int) -> dict[str, Any]:
     """What a seed's training left of itself; empty if it did not end."""
-    path = folder / f"seed_{seed}" / "run.json"
-    if not path.is_file():
-        return {}
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record if record.get("finished") else {}
+    from sixgym.agents.records import finished_record
+
+    return finished_record(folder / f"seed_{seed}") or {}
 
 
 def _finished(run: Run, seed: int, folder: Path) -> Trained | None:
@@ -267,13 +264,14 @@ def _finished(run: Run, seed: int, folder: Path) -> Trained | None:
 def _draw(run: Run, folder: Path, *, anew: bool) -> None:
     """The learning curves of a configuration, once all its seeds are finished."""
     from sixgym.agents.figures import learning_curve
+    from sixgym.agents.logs import read_json
 
     picture = folder / "learning_curve.png"
     records = {seed: _record(folder, seed) for seed in run.config.seeds}
     if not all(records.values()) or (picture.exists() and not anew):
         return
     curves = {seed: record["curve"] for seed, record in records.items()}
-    baselines = json.loads((folder / "baselines.json").read_text(encoding="utf-8"))
+    baselines = read_json(folder / "baselines.json")
     score = entry(run.config.env).load_system().scores[0]
     title = f"{run.config.env}, {run.config.algorithm}"
     learning_curve(picture, curves, baselines, score, title)

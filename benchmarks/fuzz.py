@@ -257,6 +257,47 @@ def _archived(_: Path) -> list[bytes]:
     return [file.getvalue() for file in files]
 
 
+def _graphs(_: Path) -> list[bytes]:
+    """A small network as ONNX, where its library is installed."""
+    import numpy as np
+
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        return [b"\x08\x07"]
+    held = [
+        numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in (("w", (2, 3)), ("b", (2,)))
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["observation", "w", "b"], ["y"], transB=1),
+        helper.make_node("Tanh", ["y"], ["action"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+        for name, width in (("observation", 3), ("action", 2))
+    ]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], held)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return [bytes(made.SerializeToString())]
+
+
+def _columns(_: Path) -> list[bytes]:
+    """Two columns as Parquet, where pyarrow is installed."""
+    import io
+
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        return [b"PAR1"]
+    file = io.BytesIO()
+    table = pyarrow.table({"a [1]": [1.0, 2.0], "b [dB]": [3, 4]})
+    pyarrow.parquet.write_table(table, file)
+    return [file.getvalue()]
+
+
 SPOKEN = (
     "UE 1: transmit null",
     "UE 1: null schedule_request",
@@ -274,11 +315,11 @@ TARGETS: dict[str, Target] = {
     "manifest": Target(_manifest, _like("submission.yaml")),
     "archive": Target(_archive, _like("s.zip")),
     "tensors": Target(_tensors, _like("p.safetensors", "last-000000000003.safetensors")),
-    "onnx": Target(_onnx, _these("\x08\x07\x12\x00:\x02\n\x00")),
+    "onnx": Target(_onnx, _graphs),
     "row": Target(_row, _like("r.json")),
     "trace-csv": Target(_series(".csv"), _these("a [1],b [dB]\n1,2\n3,4\n", "a\n1\n")),
     "trace-npz": Target(_series(".npz"), _archived),
-    "trace-parquet": Target(_series(".parquet"), _like("g.parquet")),
+    "trace-parquet": Target(_series(".parquet"), _columns),
     "units": Target(_sidecar, _these("a: dB\nb: 1\n")),
     "events": Target(_events, _like("e.npz")),
     "network-csv": Target(_network(".csv"), _like("n.csv")),

@@ -17,6 +17,7 @@ access         uplink NOMA with successive decoding, least transmit power, OFDMA
 compute        processor cycles, time and energy, batch service, semantic workload and similarity
 mobility       motion power of wheels and of rotary wings, energy a metre, best speeds
 queueing       data buffers, deadline buckets and task buffers with exact conservation
+printing       text for messages: one line that any terminal can show
 solvers        bisection, golden section, Lambert W, water-filling, projections, permutations
 units          units that recorded series may be written in
 traces         reading recorded series from CSV, Parquet and npz files

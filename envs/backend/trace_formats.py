@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sixgym.envs.backend.printing import printable
+
 MOST_BYTES = 2**30
 """Largest file, and most that an archive may expand to."""
 MOST_VALUES = 100_000_000
@@ -31,7 +33,14 @@ Array = NDArray[Any]
 
 
 class TraceError(ValueError):
-    """A file that is not what it should be; the message is one line."""
+    """A file that is not what it should be.
+
+    Args:
+        message: it becomes one line of printable characters; names in a file may be anything.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class Format(ABC):
@@ -159,9 +168,13 @@ def named_units(found: Any, where: str) -> dict[str, str]:
     """
     if not isinstance(found, dict):
         raise TraceError(f"{where} is no mapping; allowed: column names and their units")
-    if not all(isinstance(k, str) and isinstance(v, str | int) for k, v in found.items()):
+    if not all(isinstance(k, str) and _is_unit(v) for k, v in found.items()):
         raise TraceError(f"{where} holds more than names; allowed: column names and their units")
     return {k: str(v) for k, v in found.items()}  # YAML reads the unit 1 as a number
+
+
+def _is_unit(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < 10**9)
 
 
 # -------------------------------------------------------------------------- formats, in their parts

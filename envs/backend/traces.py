@@ -40,6 +40,10 @@ SIDECAR = ".units.yaml"
 """Added to the file's name."""
 
 
+_LET_THROUGH = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+"""What PyYAML raises of ``!!int`` of nothing, thousands of digits, a date that is none."""
+
+
 class Column(NamedTuple):
     """A series that somebody wants."""
 
@@ -237,7 +241,7 @@ def _sidecar(place: Path) -> Path:
 def _yaml_units(raw: bytes) -> dict[str, str]:
     try:
         found = yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, *_LET_THROUGH) as error:
         raise TraceError(f"{SIDECAR} beside it is not YAML ({first_line(error)})") from None
     return named_units(found, f"{SIDECAR} beside it")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sixgym.envs.backend.printing import printable
+
 LONGEST = 4000
 """Characters of a message: what a user brought may be quoted in it, and may be a file's size."""
 
@@ -10,11 +12,12 @@ class SixgymError(ValueError):
     """Base of all errors that come from what a user typed, passed or stored.
 
     Args:
-        message: one line; of a very long one the middle is left out.
+        message: it becomes one line of printable characters, for what it quotes may be anything; of
+            a very long one the middle is left out.
     """
 
     def __init__(self, message: object = "", *more: object) -> None:
-        text = str(message)
+        text = printable(str(message))
         if len(text) > LONGEST:
             half = LONGEST // 2
             text = f"{text[:half]} [...] {text[-half:]}"
@@ -35,6 +38,10 @@ class SeedError(SixgymError):
 
 class OptionsError(SixgymError):
     """An option of a constructor or of ``reset`` is unknown or malformed."""
+
+
+class NoAttributeError(OptionsError, AttributeError):
+    """An environment has no attribute or method of that name."""
 
 
 class StateError(SixgymError):

@@ -189,7 +189,7 @@ class SeatsVecEnv(RowsVecEnv):
         """
         stay = all(g.is_fixed for g in self.game.groups if self._sees(g))
         gives_statistics = stay and issubclass(wrapper_class, Monitor)
-        return [gives_statistics] * len(list(self._get_indices(indices)))
+        return [gives_statistics] * len(self._get_indices(indices))
 
     def _sees(self, group: Group) -> bool:
         """Whether a group sits on the seats of this view."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 
-from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.errors import ActionError, OptionsError, StateError
 from sixgym.envs.core.game import Game
 from sixgym.envs.core.make import make_system
 from sixgym.envs.core.registry import entry, load_system
@@ -185,6 +185,7 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._seat(game, max_episode_steps, fixed_agents, flatten, render_mode, name)
+        self._last: dict[str, Any] = {}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Begin an episode; see `SixgymParallelEnv.reset`."""
@@ -194,15 +195,31 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
         self.infos = {a: self.table.info(a) for a in self.agents}
-        self._last: dict[str, Any] = {}
+        self._last = {}
         self._actions: dict[str, Any] = {}
         self._waiting = self.table.movers()
         self._skip_agent_selection = None
         self.agent_selection = self._waiting[0]
 
     def observe(self, agent: str) -> Any:
-        """What an agent sees now; of one that has gone, the last it saw."""
-        return self._last[agent] if agent in self._last else self.table.observe(agent)
+        """What an agent sees now; of one that has gone, the last it saw.
+
+        Raises:
+            StateError: nothing has been reset yet.
+            OptionsError: there is no such agent.
+        """
+        is_gone = isinstance(agent, str) and agent in self._last
+        return self._last[agent] if is_gone else self.table.observe(agent)
+
+    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """What PettingZoo tells of ``agent_selection``.
+
+        Raises:
+            StateError: nobody is there: before reset or after the end.
+        """
+        if not self.agents:
+            raise StateError("last before reset or after the end: call reset() first")
+        return super().last(observe)  # type: ignore[no-any-return]
 
     def step(self, action: Any) -> None:
         """The move of ``agent_selection``.
@@ -215,6 +232,8 @@ class SixgymAECEnv(_View, AECEnv[str, Any, Any]):  # type: ignore[misc]
             raise StateError("step before reset or after the end: call reset() first")
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
+            if action is not None:
+                raise ActionError(f"action of {agent}: it is not there any more; allowed: None")
             self._was_dead_step(action)
             return
         self.table.check(agent, action)

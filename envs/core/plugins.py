@@ -57,10 +57,10 @@ def load() -> dict[str, str]:
         try:
             importlib.import_module(point.module)
         except (Exception, SystemExit) as error:
-            package = point.dist.name if point.dist is not None else point.module
+            package = point.dist.name if point.dist is not None else point.value
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             warnings.warn(
-                f"package {package}: its systems are left out, {point.module} cannot be imported: "
+                f"package {package}: its systems are left out, {point.value} cannot be imported: "
                 f"{reason}",
                 PluginWarning,
                 stacklevel=2,

@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 
@@ -109,12 +109,17 @@ def register(
             by split (one of `SPLITS`) and by a name of your own, each the parameters that differ.
 
     Raises:
-        OptionsError: the id stands for another system already, or has no version; or there is no
-            such split.
+        OptionsError: the id stands for another system already, or has no version; there is no such
+            split; or an argument is of another type.
     """
-    unknown = sorted(set(splits or {}) - set(SPLITS))
-    if unknown:
-        raise OptionsError(f"splits={unknown[0]!r}: allowed: {', '.join(SPLITS)}")
+    _check_names(id, system, title=title, baselines=baselines, claims=claims)
+    _check_limit(max_episode_steps)
+    _check_tables(evaluation=evaluation, parallel=parallel, splits=splits)
+    for name, tasks in (splits or {}).items():
+        if name not in SPLITS:
+            raise OptionsError(f"splits={name!r}: allowed: {', '.join(SPLITS)}")
+        _check_tables(**{f"splits.{name}": tasks})
+        _check_tables(**{f"splits.{name}.{task}": values for task, values in tasks.items()})
     path = system if isinstance(system, str) else f"{system.__module__}:{system.__qualname__}"
     entry = Entry(
         id,
@@ -134,7 +139,7 @@ def register(
         raise OptionsError(f"id={id!r}: already registered for {_ENTRIES[id].system}")
     try:
         version = gym.envs.registration.parse_env_id(id)[2]
-    except gym.error.Error:
+    except (gym.error.Error, ValueError):  # of a version of thousands of digits
         version = None
     if version is None:
         raise OptionsError(f"id={id!r}: allowed: namespace/Name-vN, with a version")
@@ -150,6 +155,31 @@ def register(
         _register_game(entry)
     _ENTRIES[id] = entry
     return entry
+
+
+def _check_names(id: object, system: object, **names: object) -> None:
+    if not isinstance(id, str):
+        raise OptionsError(f"id={id!r}: allowed: namespace/Name-vN, with a version")
+    is_path = isinstance(system, str) and all(system.partition(":"))
+    if not is_path and not (isinstance(system, type) and hasattr(system, "params_type")):
+        raise OptionsError(f"system={system!r}: allowed: 'module:Class', or a System's class")
+    for name, value in names.items():
+        if value is not None and not isinstance(value, str):
+            raise OptionsError(f"{name}={value!r}: allowed: a text")
+
+
+def _check_limit(steps: object) -> None:
+    is_whole = isinstance(steps, int) and not isinstance(steps, bool)
+    if steps is not None and not (is_whole and cast("int", steps) >= 1):
+        raise OptionsError(f"max_episode_steps={steps!r}: allowed: None, or a whole number from 1")
+
+
+def _check_tables(**tables: object) -> None:
+    for name, table in tables.items():
+        if table is None:
+            continue
+        if not isinstance(table, Mapping) or not all(isinstance(key, str) for key in table):
+            raise OptionsError(f"{name}={table!r}: allowed: a dictionary by names")
 
 
 def _register_game(entry: Entry) -> None:
@@ -180,6 +210,8 @@ def entry(id: str) -> Entry:
     Raises:
         UnknownIdError: no such id; the message names the nearest ones.
     """
+    if not isinstance(id, str):
+        raise UnknownIdError(f"id={id!r}: allowed: a text, as {', '.join(_ENTRIES)}")
     if id not in _ENTRIES and id not in gym.registry:
         plugins.load()
     found = _ENTRIES.get(id) or _guest(id)
@@ -208,8 +240,10 @@ def load_system(path: str) -> type[System[Any, Any]]:
     """Import ``module:Class``.
 
     Raises:
-        UnknownIdError: there is no such module or class, or it is a guest's.
+        UnknownIdError: there is no such module or class, it is no system, or it is a guest's.
     """
+    from sixgym.envs.core.system import System
+
     module, _, name = path.partition(":")
     if module in GUESTS:
         raise UnknownIdError(
@@ -220,6 +254,9 @@ def load_system(path: str) -> type[System[Any, Any]]:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        # The last two are what Python says of a name that is empty or relative.
         raise UnknownIdError(f"system={path!r}: cannot be imported: {error}") from error
-    return found  # type: ignore[no-any-return]
+    if not (isinstance(found, type) and issubclass(found, System)):
+        raise UnknownIdError(f"system={path!r}: {type(found).__name__}; allowed: a System's class")
+    return found

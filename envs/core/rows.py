@@ -21,6 +21,7 @@ from sixgym.envs.core.ahead import DrawsAhead
 from sixgym.envs.core.aot import Held, Kernel, KernelError, KernelWarning
 from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import Fused, Traced, below_autograd, trace
+from sixgym.envs.core.saved import check_saved
 from sixgym.envs.core.spaces import to_numpy
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
@@ -413,8 +414,8 @@ class Rows(Generic[P, S]):
         """Continue from `state_dict` of rows of the same system and number.
 
         Raises:
-            StateError: a tensor is missing, too many, or of another shape or dtype; nothing is
-                changed then.
+            StateError: they are not those that were saved, see `check_saved`, or a count is
+                negative; nothing is changed then.
         """
         if self._state is None:
             device = self.system.device
@@ -425,17 +426,11 @@ class Rows(Generic[P, S]):
         names = [str(n) for n in getattr(template, "_fields", range(len(template)))]
         expected = {f"state.{n}": t for n, t in zip(names, template, strict=True)}
         expected |= {f"rows.{n}": self.seed for n in ("seed", "episode", "step")}
-        if expected.keys() != saved.keys():
-            odd = ", ".join(sorted(expected.keys() ^ saved.keys()))
-            raise StateError(f"state: missing or unknown tensors: {odd}")
-        for name, like in expected.items():
-            got = saved[name]
-            if got.shape != like.shape or got.dtype != like.dtype:
-                raise StateError(
-                    f"state: {name} is {tuple(got.shape)} {got.dtype}; "
-                    f"allowed: {tuple(like.shape)} {like.dtype}"
-                )
-        own = {k: v.to(self.system.device).clone() for k, v in saved.items()}
+        checked = check_saved(saved, expected)
+        own = {k: v.to(self.system.device).clone() for k, v in checked.items()}
+        for name in ("rows.seed", "rows.episode", "rows.step"):
+            if bool((own[name] < 0).any()):
+                raise StateError(f"state: {name} is negative; allowed: 0 and above")
         self.seed, self.episode, step = (own[f"rows.{n}"] for n in ("seed", "episode", "step"))
         self._key, self._step = episode_key(self.seed, self.episode), step
         self._set_state(template, [own[f"state.{n}"] for n in names])

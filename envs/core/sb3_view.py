@@ -7,6 +7,7 @@ dictionary a row and step would cost more than the physics.
 
 from __future__ import annotations
 
+import operator
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from sixgym.envs.core.errors import OptionsError, StateError
+from sixgym.envs.core.errors import NoAttributeError, OptionsError
 from sixgym.envs.core.registry import entry
-from sixgym.envs.core.rows import Outcome
+from sixgym.envs.core.rows import Outcome, check_mapping
 from sixgym.envs.core.spaces import all_allowed, row_of, to_numpy
-from sixgym.envs.core.vector_view import SixgymVectorEnv
+from sixgym.envs.core.vector_view import SixgymVectorEnv, split_saved
 from sixgym.envs.core.worlds import World, row_seed
 
 RENDERED_ROWS = 4
@@ -68,8 +69,11 @@ class RowsVecEnv(VecEnv):
 
         Returns:
             The row seeds.
+
+        Raises:
+            SeedError: the seed is not an integer, or the world has no such block.
         """
-        k = int(np.random.default_rng().integers(2**16)) if seed is None else int(seed)
+        k = int(np.random.default_rng().integers(2**16)) if seed is None else seed
         first = row_seed(self.world, k)
         self._row_seeds = [first + i for i in range(self.env.num_envs)]
         return self._row_seeds
@@ -79,10 +83,31 @@ class RowsVecEnv(VecEnv):
         if self._row_seeds is None and not self.env.rows.started:
             self.seed(None)
         options = self._options[0] or None
+        self._reset_options()
         observation, _ = self.env.reset(seed=self._row_seeds, options=options)
         self._row_seeds = None
-        self._reset_options()
         return observation
+
+    def set_options(self, options: Any = None) -> None:
+        """Options of the next ``reset``: of the system, for the rows together.
+
+        Args:
+            options: a dictionary, or a list of as many that are all the same.
+
+        Raises:
+            OptionsError: they are something else, or would restart some rows only.
+        """
+        is_many = isinstance(options, Sequence) and not isinstance(options, str | bytes)
+        given = list(options) if is_many else [options]
+        for one in given:
+            check_mapping(one)
+            if "reset_mask" in (one or {}):
+                raise OptionsError("options: reset_mask; allowed: options of the system")
+        if is_many and (len(given) != self.num_envs or not _all_same(given)):
+            raise OptionsError(
+                f"options: {len(given)} of them; allowed: one, or {self.num_envs} that are the same"
+            )
+        super().set_options(dict(given[0] or {}))
 
     def _elapsed(self) -> float:
         """Seconds since the view was made, as SB3's ``Monitor`` counts them."""
@@ -103,31 +128,71 @@ class RowsVecEnv(VecEnv):
         return [self.env.render_row(i) for i in range(min(self.env.num_envs, RENDERED_ROWS))]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the environment, once for each row asked for."""
-        value = getattr(self.env, attr_name)
-        return [value] * len(list(self._get_indices(indices)))
+        """An attribute of the environment, once for each row asked for.
+
+        Raises:
+            NoAttributeError: it has none of that name.
+            OptionsError: there are no such rows.
+        """
+        value = self._attribute(attr_name)
+        return [value] * len(self._get_indices(indices))
+
+    def _attribute(self, name: str) -> Any:
+        try:
+            return getattr(self.env, name)
+        except (AttributeError, TypeError) as error:
+            kind = type(self.env).__name__
+            raise NoAttributeError(f"attribute={name!r}: {kind} has none: {error}") from error
+
+    def _get_indices(self, indices: Any) -> list[int]:
+        """Places of environments, of what SB3 allows: None, a place, or several.
+
+        Raises:
+            OptionsError: they are something else, or there are no such environments.
+        """
+        if indices is None:
+            return list(range(self.num_envs))
+        try:
+            many = [indices] if isinstance(indices, int | np.integer) else indices
+            found = [operator.index(i) for i in many]
+        except TypeError:
+            found = [self.num_envs]
+        if not all(-self.num_envs <= i < self.num_envs for i in found):
+            raise OptionsError(f"indices={indices!r}: allowed: None, or below {self.num_envs}")
+        return found
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the environment; rows are not separate objects.
 
         Raises:
             OptionsError: only some rows were named.
+            NoAttributeError: the name is none.
         """
-        if len(list(self._get_indices(indices))) != self.num_envs:
+        if len(self._get_indices(indices)) != self.num_envs:
             raise OptionsError(f"indices={indices!r}: allowed: None, attributes are of all rows")
+        if not isinstance(attr_name, str):
+            raise NoAttributeError(f"attribute={attr_name!r}: allowed: a name")
         setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
     ) -> list[Any]:
-        """Call a method; ``action_masks`` is answered row by row from one tensor."""
-        rows = list(self._get_indices(indices))
+        """Call a method; ``action_masks`` is answered row by row from one tensor.
+
+        Raises:
+            NoAttributeError: there is no such method.
+            OptionsError: there are no such rows.
+        """
+        rows = self._get_indices(indices)
         if method_name == "action_masks":
             masks = self._action_masks()
             if masks is None:
                 return [all_allowed(self.action_space) for _ in rows]
             return [masks[i] for i in rows]
-        return [getattr(self.env, method_name)(*args, **kwargs)] * len(rows)
+        method = self._attribute(method_name)
+        if not callable(method):
+            raise NoAttributeError(f"method={method_name!r}: allowed: what can be called")
+        return [method(*args, **kwargs)] * len(rows)
 
     def _action_masks(self) -> NDArray[np.bool_] | None:
         """(num_envs, n) bool, or None where everything is always allowed."""
@@ -135,11 +200,11 @@ class RowsVecEnv(VecEnv):
 
     def has_attr(self, attr_name: str) -> bool:
         """Whether ``get_attr`` would find it."""
-        return hasattr(self.env, attr_name)
+        return isinstance(attr_name, str) and hasattr(self.env, attr_name)
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
         """True for SB3's ``Monitor``, whose episode statistics this view gives itself."""
-        return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
+        return [issubclass(wrapper_class, Monitor)] * len(self._get_indices(indices))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides how the rows and the running episode statistics go on.
@@ -158,16 +223,11 @@ class RowsVecEnv(VecEnv):
         Raises:
             StateError: the tensors do not fit; nothing is changed then.
         """
-        rest = dict(saved)
-        mine: dict[str, NDArray[Any]] = {}
-        for name, like in self._totals().items():
-            got = rest.pop(f"episode.{name}", None)
-            if got is None or tuple(got.shape) != like.shape:
-                raise StateError(f"state: episode.{name} must have shape {like.shape}")
-            mine[name] = got.cpu().numpy()
+        totals = {f"episode.{name}": torch.from_numpy(t) for name, t in self._totals().items()}
+        mine, rest = split_saved(saved, totals)
         self.env.load_state_dict(rest)
-        for name, like in self._totals().items():
-            like[:] = mine[name]
+        for name, total in totals.items():
+            total.copy_(mine[name])
 
     @abstractmethod
     def _totals(self) -> dict[str, NDArray[Any]]:
@@ -208,9 +268,10 @@ class SixgymSB3VecEnv(RowsVecEnv):
 
     def reset(self) -> VecEnvObs:
         """Begin the next episode of every row (or the first, after ``seed``)."""
+        observation = self._begin()
         for total in (self._returns, self._lengths, self._sums):
             total[:] = 0
-        return self._begin()  # type: ignore[no-any-return]
+        return observation  # type: ignore[no-any-return]
 
     def step_wait(self) -> VecEnvStepReturn:
         """Advance all rows; rows that ended return the first observation of their next episode.
@@ -254,6 +315,13 @@ class SixgymSB3VecEnv(RowsVecEnv):
 
     def _totals(self) -> dict[str, NDArray[Any]]:
         return {"returns": self._returns, "lengths": self._lengths, "sums": self._sums}
+
+
+def _all_same(many: Sequence[Any]) -> bool:
+    try:
+        return all(one == many[0] for one in many)
+    except ValueError:  # of arrays, which do not say
+        return all(one is many[0] for one in many)
 
 
 def make_vec_env(

@@ -13,9 +13,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sixgym.envs.core.errors import ActionError, OptionsError
+from sixgym.envs.core.errors import ActionError, ActionTypeError, OptionsError, StateError
 from sixgym.envs.core.game import AGENT_REWARD, OWN, Game, Group, choices, keyed, part_of
-from sixgym.envs.core.rows import Rows
+from sixgym.envs.core.rows import Rows, check_mapping
 from sixgym.envs.core.spaces import ActionReader, row_of, to_numpy
 from sixgym.envs.core.worlds import check_row_seed
 
@@ -102,7 +102,7 @@ class Table:
         Raises:
             OptionsError: there is no such agent.
         """
-        if agent not in self._known:
+        if not isinstance(agent, str) or agent not in self._known:
             raise OptionsError(f"agent={agent!r}: allowed: {self.names[0]} ... {self.names[-1]}")
         return self._spaces[kind, agent.rpartition("_")[0]]
 
@@ -125,8 +125,9 @@ class Table:
 
         Raises:
             SeedError: the seed is negative or not an integer.
-            OptionsError: the value of a known option is not allowed.
+            OptionsError: the options are no dictionary, or the value of a known one is not allowed.
         """
+        check_mapping(options)
         device = self.game.device
         seeds = None if seed is None else torch.tensor([check_row_seed(seed)], device=device)
         if seeds is None and not self.rows.started:
@@ -161,17 +162,35 @@ class Table:
         turn = self.game.turns[self.turn]
         return [name for name, seat in self.seats.items() if seat.group.name in turn]
 
+    def seat(self, agent: str) -> Seat:
+        """Where an agent sits.
+
+        Raises:
+            StateError: nothing has been reset yet.
+            OptionsError: there is no such agent now.
+        """
+        if not self.rows.started:
+            raise StateError("observe before reset: call reset() first")
+        if not isinstance(agent, str) or agent not in self.seats:
+            raise OptionsError(f"agent={agent!r}: is not there; allowed: {list(self.seats)}")
+        return self.seats[agent]
+
     # ------------------------------------------------------------- observations
 
     def observe(self, agent: str) -> Any:
-        """What an agent sees now, with its mask where its group has one."""
+        """What an agent sees now, with its mask where its group has one.
+
+        Raises:
+            StateError: nothing has been reset yet.
+            OptionsError: there is no such agent now.
+        """
+        seat = self.seat(agent)
         if self._seen is None:
             with torch.no_grad():
                 state = self.rows.state
                 self._seen = self.game.perceive(state, self._moves)
                 self._masks = self.game.allowed(state, self._moves)
                 self._alive = self.game.alive(state)[0].tolist()
-        seat = self.seats[agent]
         if not self._alive[seat.axis]:
             return self.blank(agent)
         seen = part_of(self._seen, seat.group, "observation_space")
@@ -219,6 +238,9 @@ class Table:
             ActionError: an action is missing or not in its space, or its agent is not there;
                 nothing is changed then.
         """
+        if not isinstance(actions, Mapping):
+            kind = type(actions).__name__
+            raise ActionTypeError(f"actions: {kind}; allowed: a dictionary of agents' actions")
         strangers = [name for name in actions if name not in self.seats]
         if strangers:
             raise ActionError(f"actions: {strangers[0]} is not there; allowed: {list(self.seats)}")

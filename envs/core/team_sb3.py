@@ -21,7 +21,7 @@ from sixgym.envs.core.errors import ActionError, OptionsError
 from sixgym.envs.core.game import Game, keyed
 from sixgym.envs.core.multiagent_sb3 import SeatsVecEnv, game_of, game_rows
 from sixgym.envs.core.rows import tree_map
-from sixgym.envs.core.spaces import to_numpy
+from sixgym.envs.core.spaces import as_array, to_numpy
 from sixgym.envs.core.vector_view import SixgymVectorEnv
 from sixgym.envs.core.worlds import World
 
@@ -82,9 +82,10 @@ class TeamVecEnv(SeatsVecEnv):
     def _all_moves(self) -> dict[str, Tensor]:
         game = self.game
         wanted = (self.num_envs, *(self.action_space.shape or ()))
-        if np.shape(self._actions) != wanted:
-            raise ActionError(f"actions: shape {np.shape(self._actions)}; allowed: {wanted}")
-        table = np.asarray(self._actions).reshape(self.env.num_envs, game.num_seats, -1)
+        given = as_array("actions", self._actions)
+        if given.shape != wanted:
+            raise ActionError(f"actions: shape {given.shape}; allowed: {wanted}")
+        table = given.reshape(self.env.num_envs, game.num_seats, -1)
         moves: dict[str, Tensor] = {}
         for group in game.groups:
             own = table[:, game.seats[group.name], self._columns[group.name]]

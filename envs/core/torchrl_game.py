@@ -30,7 +30,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Binary, Composite, Unbounded
 
-from sixgym.envs.core.errors import StateError
+from sixgym.envs.core.errors import ActionError, StateError
 from sixgym.envs.core.game import AGENT_REWARD, Game, Group, choices, keyed, part_of
 from sixgym.envs.core.pettingzoo_view import make_game
 from sixgym.envs.core.registry import entry
@@ -146,9 +146,19 @@ class SixgymTorchRLGame(RowsEnv):
     def _read(self, group: Group, action: Any) -> dict[str, Tensor]:
         """The moves of a group: every seat is read as a row."""
         rows, seats = self.batch_size[0], group.seats
+        self._check_places(group, plain(action))
         flat: Any = tree_map(lambda t: t.reshape(rows * seats, *t.shape[2:]), plain(action))
         read = self._readers[group.name].read(flat, rows * seats)
         return keyed(tree_map(lambda t: t.unflatten(0, (rows, seats)), read), group)
+
+    def _check_places(self, group: Group, action: Any) -> None:
+        """Raise unless every part of the moves of a group is of every row and seat."""
+        places = (self.batch_size[0], group.seats)
+        for part in action.values() if isinstance(action, dict) else [action]:
+            if not isinstance(part, Tensor) or tuple(part.shape[:2]) != places:
+                shape = getattr(part, "shape", None)
+                found = type(part).__name__ if shape is None else f"shape {tuple(shape)}"
+                raise ActionError(f"{group.name}.action: {found}; allowed: {places} first")
 
     @torch.no_grad()
     def _told(self, out: Outcome | None, left: Tensor) -> TensorDictBase:

@@ -32,7 +32,7 @@ from sixgym.envs.core.registry import entry
 from sixgym.envs.core.rows import Outcome, Rows
 from sixgym.envs.core.spaces import ActionReader
 from sixgym.envs.core.system import Observation, System
-from sixgym.envs.core.worlds import SEEDS, World, row_seed
+from sixgym.envs.core.worlds import SEEDS, World, check_row_seed, row_seed
 
 _FLAGS = ("done", "terminated", "truncated")
 
@@ -86,15 +86,24 @@ class RowsEnv(EnvBase):  # type: ignore[misc]  # TorchRL ships no types
         Args:
             seed: block k of the view's world, modulo the number of blocks (TorchRL makes seeds of
                 its own for the copies of an environment); None draws one.
+
+        Raises:
+            SeedError: the seed is negative or not an integer.
         """
-        k = int(np.random.default_rng().integers(2**16)) if seed is None else int(seed)
+        k = int(np.random.default_rng().integers(2**16)) if seed is None else check_row_seed(seed)
         first = row_seed(self._world, k % SEEDS[self._world])
         count = torch.arange(self.batch_size[0], device=self.system.device)
         self._row_seeds = first + count
 
     def _begin(self, tensordict: TensorDictBase | None) -> None:
-        """Begin episodes: in all rows, or in those of the mask ``_reset``."""
+        """Begin episodes: in all rows, or in those of the mask ``_reset``.
+
+        Raises:
+            OptionsError: the mask is not of bool.
+        """
         mask = None if tensordict is None else tensordict.get("_reset", None)
+        if mask is not None and mask.dtype is not torch.bool:
+            raise OptionsError(f"_reset: {mask.dtype}; allowed: a mask of torch.bool")
         if self._row_seeds is not None:
             self.rows.start(seeds=self._row_seeds)
             self._row_seeds = None

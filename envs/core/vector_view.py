@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import Tensor
 from sixgym.envs.core.errors import ActionError, OptionsError, SeedError, StateError
 from sixgym.envs.core.render import Screen, render_modes
 from sixgym.envs.core.rows import Compile, Outcome, Rows, check_mapping, tree_map
-from sixgym.envs.core.spaces import ActionReader, to_numpy
+from sixgym.envs.core.saved import check_saved
+from sixgym.envs.core.spaces import ActionReader, as_array, to_numpy
 from sixgym.envs.core.system import Observation, System
 from sixgym.envs.core.worlds import check_row_seed
 
@@ -186,7 +187,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         if "reset_mask" not in options:
             return None
         mask = options["reset_mask"]
-        if isinstance(mask, Tensor):
+        if isinstance(mask, Tensor) and _is_dense_bool(mask):
             mask = mask.cpu().numpy()
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"reset_mask: {type(mask).__name__}; allowed: a NumPy array of bool")
@@ -345,13 +346,29 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             StateError: the tensors do not fit; nothing is changed then.
         """
-        saved = dict(saved)
-        ended = saved.pop("rows.ended", None)
-        if ended is None or ended.shape != (self.num_envs,) or ended.dtype != torch.bool:
-            raise StateError(f"state: rows.ended must be ({self.num_envs},) bool")
-        self.rows.load_state_dict(saved)
-        self._ended = ended.cpu().numpy().copy()
+        own, rest = split_saved(saved, {"rows.ended": torch.from_numpy(self._ended)})
+        self.rows.load_state_dict(rest)
+        self._ended = own["rows.ended"].cpu().numpy().copy()
         self._waiting = bool(self._ended.any())
+
+
+def split_saved(
+    saved: object, own: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A saved state in two: the tensors that a view keeps itself, checked, and all others.
+
+    Raises:
+        StateError: it is no dictionary, or the view's own are missing or others.
+    """
+    if not isinstance(saved, Mapping):
+        raise StateError(f"state: {type(saved).__name__}; allowed: a dictionary of tensors")
+    mine = check_saved({k: saved[k] for k in own if k in saved}, own)
+    return mine, {k: v for k, v in saved.items() if k not in own}
+
+
+def _is_dense_bool(mask: Tensor) -> bool:
+    is_dense = mask.layout is torch.strided and mask.device.type != "meta"
+    return is_dense and mask.dtype is torch.bool
 
 
 def _is_one_a_row(value: Any, rows: int) -> bool:
@@ -370,7 +387,7 @@ def _patched(actions: Any, ended: NDArray[np.bool_]) -> Any:
     """The actions with those of ended rows replaced by the action of a row that goes on."""
     if isinstance(actions, dict):
         return {k: _patched(v, ended) for k, v in actions.items()}
-    array = np.array(actions.detach().cpu() if isinstance(actions, Tensor) else actions)
+    array = np.array(as_array("actions", actions))
     if array.shape[:1] != ended.shape or ended.all():
         return array
     array[ended] = array[np.flatnonzero(~ended)[0]]

@@ -7,7 +7,7 @@ rows for every seed ``k``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -41,11 +41,16 @@ def check_row_seed(value: object) -> int:
     Raises:
         SeedError: not an integer, or outside ``[0, 2**62)``.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    if not _is_whole(value):
         raise SeedError(f"seed={value!r}: allowed: an integer from 0 to 2**62 - 1")
-    if not 0 <= int(value) < 2**62:
-        raise SeedError(f"seed={value}: allowed: 0 to 2**62 - 1")
-    return int(value)
+    seed = int(cast("int", value))
+    if not 0 <= seed < 2**62:
+        raise SeedError(f"seed={seed}: allowed: 0 to 2**62 - 1")
+    return seed
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
 
 
 def row_seed(world: World, seed: int) -> int:
@@ -55,10 +60,10 @@ def row_seed(world: World, seed: int) -> int:
 
     Raises:
         OptionsError: there is no such world.
-        SeedError: the seed is outside ``[0, SEEDS[world])``.
+        SeedError: the seed is not an integer, or outside ``[0, SEEDS[world])``.
     """
     if world not in FIRST:
         raise OptionsError(f"world={world!r}: unknown; allowed: {', '.join(FIRST)}")
-    if not 0 <= seed < SEEDS[world]:
+    if not _is_whole(seed) or not 0 <= seed < SEEDS[world]:
         raise SeedError(f"seed={seed!r}: allowed for {world}: 0 to {SEEDS[world] - 1}")
-    return FIRST[world] + seed * ROWS_PER_SEED
+    return FIRST[world] + int(seed) * ROWS_PER_SEED

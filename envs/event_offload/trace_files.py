@@ -212,7 +212,7 @@ def _meta(array: Array | None, where: str) -> dict[str, Any]:
         raise ParamsError(f"{where}: array 'meta' is not a text of zero dimensions; allowed: JSON")
     try:
         meta = json.loads(str(array))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ParamsError(f"{where}: array 'meta' is not JSON; allowed: a JSON object") from None
     if not isinstance(meta, dict):
         raise ParamsError(f"{where}: array 'meta' is not a JSON object")

@@ -99,7 +99,7 @@ class TextTable(Table):
 
     def observe(self, agent: str) -> str:
         """The agent's prompt; empty on an empty seat."""
-        seat = self.seats[agent]
+        seat = self.seat(agent)
         state, moves = self.rows.state, self._moves
         if seat.group.name == BS:
             return self._cell.bs_prompt(state, 0)

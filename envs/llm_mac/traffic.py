@@ -86,8 +86,9 @@ def read_trace(path: str) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """
     try:
         found = np.load(Path(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:
+        # Whatever is raised: damage surfaces as errors of numpy, zipfile, zlib and tokenize.
+        reason = str(error) or type(error).__name__
         raise ParamsError(f"trace_file={path!r}: cannot be read: {reason}") from None
     if not isinstance(found, np.ndarray) or found.ndim != 2 or 0 in found.shape:
         shape = getattr(found, "shape", None)

@@ -102,7 +102,7 @@ def _place(name: str, tensor: str, entry: Any) -> tuple[int, int, str, str]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise SubmissionError(f"{name}: {tensor}: allowed: dtype, shape and data_offsets")
     kind, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise SubmissionError(f"{name}: {tensor} is {kind!r}; allowed: {', '.join(TYPES)}")
     if not (_are_sizes(shape) and len(shape) <= MOST_AXES):
         raise SubmissionError(f"{name}: {tensor} has the shape {str(shape)[:60]}")

@@ -84,6 +84,13 @@ def trial(faults: ModuleType, run: Any, *, must_fail: bool = False, after: Any =
     return faults.judge(faults.Trial("s", "w", "i", run, must_fail, after))
 
 
+class LongWindedError(SixgymError):
+    """Says more than a line."""
+
+    def __str__(self) -> str:
+        return "two\nlines"
+
+
 def test_errors_that_are_not_ours_are_wrong(faults: ModuleType) -> None:
     def raises(error: Exception) -> Any:
         def run() -> None:
@@ -94,7 +101,9 @@ def test_errors_that_are_not_ours_are_wrong(faults: ModuleType) -> None:
     assert trial(faults, raises(ParamsError("x=1: allowed: 2"))).verdict == faults.NAMED
     for error in (KeyError("x"), ValueError("x"), RuntimeError("x"), AssertionError("x")):
         assert trial(faults, raises(error)).verdict == faults.WRONG
-    assert trial(faults, raises(ParamsError("two\nlines"))).verdict == faults.WRONG
+    # Errors of ours make one line of what they are told; one that did not would be found.
+    assert trial(faults, raises(ParamsError("two\nlines"))).outcome == "ParamsError: two lines"
+    assert trial(faults, raises(LongWindedError("x"))).verdict == faults.WRONG
     assert trial(faults, raises(ParamsError(""))).verdict == faults.WRONG
     # Gymnasium's contract asks for these two of a reset mask, and of nothing else.
     assert trial(faults, raises(TypeError("reset_mask: list"))).verdict == faults.NAMED

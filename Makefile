@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
 BENCH_FLAGS ?=
+SOAK_FLAGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -88,6 +89,8 @@ bench-peers: $(DEV) $(PEERS)/.made
 measure: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --out docs/measured/speed.json
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/roofline.py --out docs/measured/roofline.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/single.py --out docs/measured/single.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limits.py --out docs/measured/limits.json
 	$(BIN)/sixgym benchmark --results leaderboard/results --probe
 	$(BIN)/sixgym claims sixgym/RisNoma-v0 --out docs/measured/RisNoma-v0
 	$(BIN)/sixgym claims sixgym/EventOffload-v0 --out docs/measured/EventOffload-v0
@@ -97,8 +100,9 @@ measure: $(DEV)
 	$(BIN)/python tools/readme.py
 
 # Long runs with random actions, five minutes of the processor an id; and bad input of every kind.
+# SOAK_FLAGS=--resume plays what a run that was cut off has left.
 soak: $(DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --jobs 2 --out docs/measured/soak.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --jobs 2 --out docs/measured/soak.json $(SOAK_FLAGS)
 
 faults: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --out docs/measured/faults.json
@@ -106,7 +110,7 @@ faults: $(DEV)
 # The tests on every Python that is found, and on the lowest and the newest versions.
 versions: $(DEV)
 	$(PIP) uv
-	$(BIN)/python tools/versions.py
+	$(BIN)/python tools/versions.py --out docs/measured/versions.json
 
 # Known vulnerabilities, wheel and sdist, and the wheel alone in a clean environment.
 supply: $(DEV)

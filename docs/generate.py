@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import html
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from measurements import MEASURED, faults, limits, roofline, single, soak, speed, table, versions
 
 from sixgym.cli.catalogue import MARKS, short
 from sixgym.envs.core.registry import Entry, entries, entry
@@ -23,8 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs"
 RESULTS = ROOT / "leaderboard" / "results"
 """The stored rows that ship."""
-MEASURED = ROOT / "docs" / "measured"
-"""What ``make measure`` wrote: the speed table, and the claims with their figures."""
 
 VARIANTS = {
     "RisNomaSelect-v0": "RisNoma-v0",
@@ -33,14 +32,6 @@ VARIANTS = {
     "TwinRound-v0": "TwinSync-v0",
 }
 """Ids whose pages list only the arguments that another id does not have."""
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
-    )
 
 
 def page_of(found: Entry) -> str | None:
@@ -245,132 +236,12 @@ def claims(id: str) -> str:
     return "\n\n".join(lines)
 
 
-def speed() -> str:
-    """The stored run of the speed benchmark."""
-    report: dict[str, Any] = json.loads((MEASURED / "speed.json").read_text())
-    base = {s["rows"]: s["steps_per_cpu_s"] for s in report["speeds"] if s["mode"] == "numpy"}
-    rows = [
-        [
-            f"`{s['env']}`",
-            s["mode"],
-            f"{s['rows']:,}",
-            f"{s['steps_per_cpu_s']:,.0f}",
-            f"{s['steps_per_cpu_s'] / base[s['rows']]:.3f}",
-            f"{s['compile_wall_s']:.0f}" if s["mode"] in ("compiled", "aot") else "",
-        ]
-        for s in report["speeds"]
-    ]
-    head = ["environment", "mode", "rows", "steps per CPU second", "x CartPole", "compile (s)"]
-    machine = report["machine"]
-    lines = [
-        f"One thread of {machine['cpu']}, Python {machine['python']}, torch {machine['torch']}, "
-        f"load average {machine['load_average']:.1f}. CartPole is Gymnasium's own, single at one "
-        "row and its native vector env above.",
-        "",
-        table(head, rows),
-        "",
-    ]
-    for id, share in report["ppo"].items():
-        mode = "compiled" if share.get("compiled") else "eager"
-        lines.append(
-            f"- `{id}`: the Stable-Baselines3 view adds {report['sb3_view'][id]['overhead']:.0%} "
-            f"to a step at 256 rows; {share['share']:.0%} of a PPO run ({share.get('rows', 256):,} "
-            f"rows, batch 4,096) is spent in the {mode} env."
-        )
-    return "\n".join([*lines, "", *speed_of_processes(report)])
-
-
-def speed_of_processes(report: dict[str, Any]) -> list[str]:
-    """What a fresh process costs, where the stored run measured it."""
-    costs = [
-        [
-            f"`{id}`",
-            f"{1e3 * (f['make_s'] + f['reset_s'] + f['first_step_s']):.0f}",
-            f"{f['rss_bytes'] / 2**20:.0f}",
-            f"{f['row_bytes'] / 2**10:.1f}",
-        ]
-        for id, f in report.get("fresh", {}).items()
-    ]
-    head = ["environment", "make, reset, first step (ms)", "process (MiB)", "a row more (KiB)"]
-    lines = [table(head, costs), ""] if costs else []
-    return lines + [
-        f"- `{name}` in a fresh interpreter: {cost['cpu_s']:.2f} CPU seconds"
-        for name, cost in report.get("imports", {}).items()
-    ]
-
-
-def roofline() -> str:
-    """The stored distances from the limits, where there are any."""
-    path = MEASURED / "roofline.json"
-    if not path.exists():
-        return "Not measured for this version; `make bench-limits` does."
-    report: dict[str, Any] = json.loads(path.read_text())
-    peak = report["peak"]
-    rows = [
-        [
-            f"`{id}`",
-            f"{s['bytes']:,.0f}",
-            f"{s['operations']:,.0f}",
-            f"{s['special']:,.0f}",
-            f"{s['step_ns']:,.0f}",
-            f"{s['limit_ns']:,.0f} ({s['bound']})",
-            f"{s['share_of_limit']:.1%}",
-        ]
-        for id, s in report["steps"].items()
-    ]
-    head = ["environment", "bytes", "operations", "special", "step (ns)", "limit (ns)", "share"]
-    return (
-        f"One core of {report['machine']['cpu']} copies {peak['copy_bytes_per_s'] / 1e9:.1f} GB/s "
-        f"(read and written), computes {peak['flop_per_s'] / 1e9:.0f} GFLOP/s and "
-        f"{peak['special_per_s'] / 1e9:.2f} G special functions (log, cos, sqrt) a second. All "
-        f"columns are of one row of {next(iter(report['steps'].values()))['rows']:,}.\n\n"
-        + table(head, rows)
-    )
-
-
-def soak() -> str:
-    """The stored long run of every environment."""
-    file = MEASURED / "soak.json"
-    if not file.is_file():
-        return "No run is stored; `make soak` makes one."
-    report: dict[str, Any] = json.loads(file.read_text())
-    rows = [
-        [
-            f"`{run['env']}`",
-            f"{run['steps']:,}",
-            f"{run['episodes']:,}",
-            f"{run['cpu_s']:,.0f}",
-            f"{run['growth_mb']:.1f}",
-            str(len(run["identities"])),
-            f"{max((i['largest'] for i in run['identities']), default=0.0):.0e}",
-            "<br>".join(run["faults"]) or "none",
-        ]
-        for run in report["runs"]
-    ]
-    head = ["environment", "steps", "episodes", "CPU (s)", "growth (MB)", "identities"]
-    head += ["largest error", "faults"]
-    return f"{report['rows']:,} rows, torch {report['torch']}.\n\n{table(head, rows)}"
-
-
-def faults() -> str:
-    """The stored trials of bad input."""
-    file = MEASURED / "faults.json"
-    if not file.is_file():
-        return "No run is stored; `make faults` makes one."
-    report: dict[str, Any] = json.loads(file.read_text())
-    rows = [
-        [row["surface"], row["outcome"], f"{row['trials']:,}", row["verdict"], f"`{row['input']}`"]
-        for row in report["rows"]
-    ]
-    found = table(["surface", "outcome", "trials", "verdict", "for instance"], rows)
-    return f"{report['trials']:,} trials, {len(report['wrong'])} of them wrong.\n\n{found}"
-
-
 def write_all(folder: Path) -> None:
     """Write every part."""
     folder.mkdir(exist_ok=True)
     parts = {"cards": cards(), "checks": checks(), "speed": speed(), "roofline": roofline()}
-    parts |= {"soak": soak(), "faults": faults()}
+    parts |= {"limits": limits(), "single": single()}
+    parts |= {"soak": soak(), "faults": faults(), "versions": versions()}
     for name, beyond in VARIANTS.items():
         parts[f"{name}-own"] = arguments(f"sixgym/{name}", beyond=f"sixgym/{beyond}")
     for found in entries():

@@ -144,6 +144,7 @@ def test_commands_that_make_offers_are_those_of_the_readme() -> None:
 
 
 def tool(path: str) -> ModuleType:
+    sys.path.insert(0, str((ROOT / path).parent))
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,12 +1,13 @@
 # Every target makes or reuses the virtual environment $(VENV) from constraints.txt by itself.
 #   make demo   train, evaluate and rank an agent       make test   the fast tests
 #   make lint | typecheck | docs | bench | test-slow | test-smoke | test-rllib | measure
-#   make bench-limits | bench-peers | notebooks | pictures | soak | faults | versions | supply | constraints | clean
+#   make bench-limits | bench-peers | notebooks | pictures | soak | faults | fuzz | versions | supply | constraints | clean
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?= -n 2 --dist loadgroup
 BENCH_FLAGS ?=
 SOAK_FLAGS ?=
+FUZZ_FLAGS ?= --engine random --seconds 60
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -16,7 +17,7 @@ RLLIB := .venv-rllib
 PEERS := .venv-peers
 
 .PHONY: demo test test-slow test-smoke test-rllib lint typecheck docs bench measure notebooks pictures
-.PHONY: bench-limits bench-peers soak faults versions supply constraints clean
+.PHONY: bench-limits bench-peers soak faults fuzz versions supply constraints clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.made: constraints.txt
@@ -106,6 +107,10 @@ soak: $(DEV)
 
 faults: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --out docs/measured/faults.json
+
+# The parsers for a minute each; guided by coverage where atheris is installed: FUZZ_FLAGS=.
+fuzz: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py $(FUZZ_FLAGS)
 
 # The tests on every Python that is found, and on the lowest and the newest versions.
 versions: $(DEV)

@@ -9,6 +9,9 @@ Moving, indexing and converting count nothing, so all counts are lower bounds, a
 
     max(bytes / copy bandwidth, operations / peak + special functions / their rate)
 
+Beside it stands what the start of an episode takes, which is not compiled: where episodes last a
+step or a few it is most of the time.
+
 The compiler computes some values twice where that is cheaper than storing them; that is part of the
 distance. Integer operations of the random numbers count like others although no processor does as
 many of them a second as of fused multiply-adds.
@@ -227,6 +230,7 @@ def measure(id: str, rows: int, peak: Peak) -> dict[str, Any]:
         "operations": work.operations / rows,
         "special": work.special / rows,
         "step_ns": 1e9 * step_s / rows,
+        "start_ns": 1e9 * best_s(batch.start) / rows,
         "limit_ns": 1e9 * limit_s / rows,
         "bound": "memory" if by_memory >= limit_s else "arithmetic",
         "share_of_limit": limit_s / step_s,
@@ -253,7 +257,10 @@ def main() -> int:
         f"one core copies {peak.copy_bytes_per_s / 1e9:.1f} GB/s (read and written), computes "
         f"{peak.flop_per_s / 1e9:.1f} GFLOP/s, {peak.special_per_s / 1e9:.2f} G special functions/s"
     )
-    print(f"{'environment':<32}{'bytes':>8}{'ops':>8}{'special':>8}{'ns':>9}{'limit ns':>9}  share")
+    print(
+        f"{'environment':<32}{'bytes':>8}{'ops':>8}{'special':>8}{'ns':>9}{'limit ns':>9}", end=""
+    )
+    print(f"{'start ns':>10}  share")
     failed = False
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for id in ids:
@@ -267,6 +274,7 @@ def main() -> int:
             continue
         line = f"{id:<32}{found['bytes']:>8,.0f}{found['operations']:>8,.0f}"
         line += f"{found['special']:>8,.0f}{found['step_ns']:>9,.0f}{found['limit_ns']:>9,.1f}"
+        line += f"{found['start_ns']:>10,.0f}"
         print(f"{line}  {found['share_of_limit']:.1%} ({found['bound']})", flush=True)
         options.out.write_text(json.dumps(report, indent=1) + "\n")
     print(options.out)

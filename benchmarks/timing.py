@@ -162,7 +162,9 @@ def prepare(id: str, rows: int, mode: str, params: Mapping[str, Any] = NO_PARAMS
     began = time.perf_counter()
     env.reset(seed=0)
     for _ in range(WARM_UP):
-        env.step(next(actions))
+        ended = np.any(env.step(next(actions))[2:4])
+        if ended and rows == 1:  # a vector env restarts by itself
+            env.reset()
     warm_s = time.perf_counter() - began
     limit, calls = steps_of(id), calls_of(id, rows)
     missing = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util.inspect import stringify_signature
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -35,6 +37,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
+# RLlib has an environment of its own; a view is described beside a base that nobody imports.
+autodoc_mock_imports = ["ray.rllib", "ray.tune"]
 default_role = "literal"
 napoleon_use_ivar = True  # fields of a NamedTuple are listed once
 
@@ -53,6 +57,17 @@ def _escape_shapes(
     lines[:] = [re.sub(r"(?<![*\\])\*(?=\w+\))", r"\\*", line) for line in lines]
 
 
+def _own_signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str, returns: str
+) -> tuple[str, str] | None:
+    """A class beside a base that is not imported is made as its own ``__init__`` says."""
+    if what != "class" or arguments != "(*args, **kwargs)":
+        return None
+    found = inspect.signature(obj.__init__)
+    made = found.replace(parameters=[*found.parameters.values()][1:])
+    return stringify_signature(made, show_annotation=False, show_return_annotation=False), returns
+
+
 def _inline_math(writer: Any, node: Any) -> None:
     writer.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
@@ -67,3 +82,4 @@ def setup(app: Any) -> None:
     """Connect what the pages need; formulas are MathML, which browsers draw without a network."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-docstring", _escape_shapes)
+    app.connect("autodoc-process-signature", _own_signature)

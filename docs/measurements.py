@@ -92,10 +92,12 @@ def roofline() -> str:
             f"{s['step_ns']:,.0f}",
             f"{s['limit_ns']:,.0f} ({s['bound']})",
             f"{s['share_of_limit']:.1%}",
+            f"{s['start_ns']:,.0f}",
         ]
         for id, s in report["steps"].items()
     ]
     head = ["environment", "bytes", "operations", "special", "step (ns)", "limit (ns)", "share"]
+    head += ["start of an episode (ns)"]
     return (
         f"One core of {report['machine']['cpu']} copies {peak['copy_bytes_per_s'] / 1e9:.1f} GB/s "
         f"(read and written), computes {peak['flop_per_s'] / 1e9:.0f} GFLOP/s and "

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 JOINT = "joint:"
-"""Before a game's id: the game as one controller's environment (``joint:sixgym/LlmMac-v0``)."""
+"""Before a game's id, for the game as one controller's: ``joint:sixgym/LlmMac-v0``."""
 
 
 def register(*ids: str) -> list[str]:

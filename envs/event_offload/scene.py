@@ -295,7 +295,7 @@ def _draw_budget(system: EventOffload, one: State, canvas: Canvas) -> None:
         left = max(0.0, 1.0 - spent / (budget * p.horizon_slots))
         draw_store(canvas, 236.0, "battery left", left)
     else:
-        draw_store(canvas, 236.0, "mean energy of budget", spent / (budget * max(slot, 1.0)))
+        draw_store(canvas, 236.0, "mean use of budget", spent / (budget * max(slot, 1.0)))
     draw_store(canvas, 284.0, "episode left", max(0.0, 1.0 - slot / p.horizon_slots))
     lines = {
         "slot": "budget: of every slot",

@@ -20,6 +20,8 @@ from sixgym.envs.core.conformance import Verdict, check_target, checks_for
 from sixgym.envs.core.conformance.guest import target
 from sixgym.envs.core.errors import ConformanceError, OptionsError, UnknownIdError
 
+SEES_BUFFERS = tuple(map(int, gym.__version__.split(".")[:2])) >= (1, 4)
+"""Whether Gymnasium's own checker notices that an observation is written again."""
 GAMES = ("Pair", "NewSpaces", "DeafPair")
 
 
@@ -70,7 +72,10 @@ def test_a_sound_guest_passes_everything(name: str) -> None:
         ("Wide", "observations_in_their_space", "float64 of shape (2,); allowed: float32"),
         ("Breaks", "corners_stay_finite", "not finite"),
         ("OneBuffer", "nothing_is_written_again", "observation of call 0"),
-        ("OneBuffer", "gymnasium_check_env", ""),
+        pytest.param(
+            *("OneBuffer", "gymnasium_check_env", ""),
+            marks=pytest.mark.skipif(not SEES_BUFFERS, reason="Gymnasium from 1.4 on sees buffers"),
+        ),
         ("Integers", "ends_by_the_rules", "flags of type int; allowed: bool"),
         ("Rewarded", "rewards_are_numbers", "a dict, {'left': "),
         ("Growing", "rewards_are_numbers", "of shapes"),

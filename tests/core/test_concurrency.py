@@ -28,14 +28,23 @@ EVERY = [
     if e.id.startswith("sixgym/")
 ]
 STARTS = [
-    # Anything but a fork imports torch again in every process.
+    # Anything but a fork begins without torch.
     pytest.param(m, marks=[] if m == "fork" else [pytest.mark.slow])
     for m in multiprocessing.get_all_start_methods()
+]
+MODES = [
+    # A bare interpreter takes seconds: one mode there; the makers are pickled for a server too.
+    pytest.param(mode, *start.values, marks=start.marks)
+    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
+    for start in STARTS
+    if (mode, *start.values) != (AutoresetMode.SAME_STEP, "spawn")
 ]
 LIMIT = 5
 STEPS = 12
 
 assert sixgym.__version__
+# "spawn" shows what a bare interpreter does; a server of forks imports torch once for all of them.
+multiprocessing.set_forkserver_preload(["sixgym.envs.core.make", "stable_baselines3"])
 
 
 def make(id: str) -> gym.Env[Any, Any]:
@@ -52,10 +61,15 @@ def actions(space: gym.Space[Any], count: int = STEPS) -> list[Any]:
 def play(id: str, seed: int = 11, steps: int = STEPS) -> list[Any]:
     """Observations, rewards, flags and infos of a single environment, with its restarts."""
     env = make(id)
-    told: list[Any] = [env.reset(seed=seed)]
-    for action in actions(env.action_space, steps):
+    return [env.reset(seed=seed), *go_on(env, actions(env.action_space, steps))]
+
+
+def go_on(env: Any, moves: list[Any]) -> list[Any]:
+    """What an environment tells from here on; a vector environment restarts by itself."""
+    told: list[Any] = []
+    for action in moves:
         told.append(env.step(action))
-        if told[-1][2] or told[-1][3]:
+        if isinstance(env, gym.Env) and (told[-1][2] or told[-1][3]):
             told.append(env.reset())
     return told
 
@@ -86,8 +100,7 @@ def play_batch(env: gym.vector.VectorEnv[Any, Any, Any]) -> list[Any]:
 # ---------------------------------------------------------------------------------------- processes
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize(("mode", "start"), MODES)
 @pytest.mark.parametrize("id", EVERY)
 def test_async_vector_env_tells_what_sync_does(id: str, mode: AutoresetMode, start: str) -> None:
     """Gymnasium's own vectorisation, one process an environment."""
@@ -165,10 +178,10 @@ def test_a_copy_in_mid_episode_goes_on_alike_and_apart(
     env: Any = make(id) if rows == 1 else gym.make_vec(id, rows, max_episode_steps=LIMIT)
     env.reset(seed=4)
     first, *rest = actions(env.action_space, LIMIT)
-    env.step(first)
+    go_on(env, [first])  # where a round is one step, the copy is of the next one's beginning
     twin = copied(env)
-    mine = [env.step(action) for action in rest]
-    assert_equal([twin.step(action) for action in rest], mine)
+    mine = go_on(env, rest)
+    assert_equal(go_on(twin, rest), mine)
     again = copied(env)
     twin.reset(seed=99)  # what one does the other does not notice
     assert_equal(again.reset(seed=4), env.reset(seed=4))
@@ -183,9 +196,8 @@ def test_a_pickle_goes_on_in_another_process(id: str) -> None:
     env.step(first)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         there = pool.submit(_go_on, pickle.dumps(env), rest).result(timeout=120)
-    assert_equal(there, [env.step(action) for action in rest])
+    assert_equal(there, go_on(env, rest))
 
 
 def _go_on(data: bytes, rest: list[Any]) -> list[Any]:
-    env = pickle.loads(data)  # noqa: S301 - made by the test
-    return [env.step(action) for action in rest]
+    return go_on(pickle.loads(data), rest)  # noqa: S301 - made by the test

@@ -101,6 +101,7 @@ class Forgetful(Drones):
     [
         (GhostsSend, "empty_seats_do_not_matter"),
         (Revenants, "names_and_dictionaries"),
+        (Revenants, "empty_seats_do_not_matter"),
         (Forgetful, "game_seeds"),
     ],
 )

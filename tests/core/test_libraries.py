@@ -22,7 +22,7 @@ from sixgym.envs.core.errors import SixgymError, UnknownIdError
 from sixgym.envs.core.libraries import LIBRARIES, rllib_refuses, support, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "libraries.md"
-IDS = [entry.id for entry in sixgym.entries()]
+IDS = [e.id for e in sixgym.entries() if e.id.startswith("sixgym/")]
 TOYS = ("Counter", "Gate", "Tank", "Offset", "Crowd", "Grant")
 
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 pytest.importorskip("pygame")
 
+import pygame
+
 from sixgym.envs.core.make import make_env
+from sixgym.envs.core.render import Canvas
 from sixgym.envs.event_offload.scene import (
     DROPPED,
     HEAD_ZONE,
@@ -81,6 +84,29 @@ def test_the_events_of_the_picture_are_those_of_the_slot(params: dict[str, Any])
     assert np.bincount([len(e.scores) - 1 for e in events], minlength=4).tolist() == (
         info["exits"].tolist()
     )
+
+
+@pytest.mark.parametrize("budget_mode", ["slot", "average", "battery"])
+def test_no_words_run_into_others(budget_mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the panel of exits, whose words move with the thresholds; with all energy spent."""
+    written: list[Any] = []
+
+    def text(self: Canvas, at: Any, words: str, **how: Any) -> None:
+        font = pygame.font.Font(None, round(how.get("size", 13) * 1.4))
+        font.set_bold(how.get("bold", False))
+        box = pygame.Rect((0, 0), font.size(words))
+        side = {"left": "topleft", "center": "midtop", "right": "topright"}
+        setattr(box, side[how.get("align", "left")], at)
+        written.append((words, box))
+
+    monkeypatch.setattr(Canvas, "text", text)
+    show((0.0, 0.0), slots=1, snr_db=-3.9, budget_mode=budget_mode, budget_j=1e-4)
+    boxes = {words: box for words, box in written if box.x > 414}
+    assert {"energy, last slot", "episode left"} < boxes.keys()
+    for words, box in boxes.items():
+        assert pygame.Rect(0, 0, 600, 400).contains(box), words
+        others = {w: b for w, b in boxes.items() if w != words}
+        assert box.collidedict(others, True) is None, words
 
 
 def test_zones_follow_the_thresholds() -> None:

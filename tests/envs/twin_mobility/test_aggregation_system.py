@@ -371,7 +371,7 @@ def test_the_state_of_a_view_by_name_is_what_a_controller_sees() -> None:
 
 
 @pytest.mark.parametrize("check", ["pettingzoo_tests", "one_story_in_all_views",
-    "names_and_dictionaries", "restored_state_continues"])  # fmt: skip
+    "names_and_dictionaries", "empty_seats_do_not_matter", "restored_state_continues"])  # fmt: skip
 def test_the_kit_holds_while_agents_leave(check: str) -> None:
     (verdict,) = check_id(ID, only=[check], num_agents=4, death_mode="remove")
     assert verdict.passed, verdict.message

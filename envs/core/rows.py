@@ -229,6 +229,8 @@ class Rows(Generic[P, S]):
             fresh = tuple(h.index_copy(0, index, f) for h, f in zip(held, fresh, strict=True))
         self.seed, self.episode, self._step, self._key = fresh[:4]
         self._set_state(state, fresh[4:])
+        if isinstance(self._fused, Kernel):
+            self._held = self._hold(self._fused)
         return self.system.observe(state)
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
@@ -283,10 +285,11 @@ class Rows(Generic[P, S]):
             return OutcomeArrays(*fused.arrays(self._run(fused, action)))
         return OutcomeArrays(*map(to_numpy, self.advance(action)))
 
+    def _hold(self, kernel: Kernel) -> Held:
+        return kernel.hold((*self.state, self._step, self._key))
+
     def _run(self, kernel: Kernel, action: Action) -> Held:
-        if self._held is None:
-            self._held = kernel.hold((*self.state, self._step, self._key))
-        self._held = kernel(self._held, action)
+        self._held = kernel(self._held or self._hold(kernel), action)
         self._is_behind = True
         return self._held
 

@@ -7,6 +7,7 @@ actions give the stored rewards again, to rounding.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -236,6 +237,9 @@ def _store(
 
     card = player.card
     seeds = [buffer.seed for buffer in buffers]
+    # Exact pictures; Minari 0.5.3 has no others and does not know the argument.
+    known = inspect.signature(minari.create_dataset_from_buffers).parameters
+    exact: dict[str, Any] = {"jpeg_encoding": False} if "jpeg_encoding" in known else {}
     with found_in(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of authors and links that we do not know
         dataset = minari.create_dataset_from_buffers(
@@ -245,7 +249,7 @@ def _store(
             algorithm_name=card.name,
             description=f"{len(seeds)} episodes of {spec.id} by {card.name} ({card.description}), "
             f"which sees {card.sees}; row seeds {seeds[0]} to {seeds[-1]}.",
-            jpeg_encoding=False,
+            **exact,
         )
         weights = player.members[0].weights
         told = {f"sixgym_{key}": value for key, value in versions().items()}

@@ -22,12 +22,15 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from versions import ROOT, copy_of_the_tree
+from versions import ROOT, copy_of_the_tree, settings_of_uv
 
 EXPLAINED: dict[str, str] = {}
 """Why a vulnerability does not concern us, by its id."""
 UNREACHABLE = ("ConnectionError", "Max retries", "ServiceError", "NameResolution", "timed out")
-NOT_ASKED = "not asked: the service of known vulnerabilities cannot be reached from here"
+NOT_ASKED = (
+    "NOT AUDITED: the service of known vulnerabilities cannot be reached from here, "
+    "so nothing is known of the pinned packages"
+)
 SMOKE = """
 import pathlib, sys
 import gymnasium as gym
@@ -52,14 +55,14 @@ class FailedError(Exception):
     """A part of the check failed."""
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a command and return what it printed.
 
     Raises:
         FailedError: its exit code is not 0.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
         raise FailedError((done.stdout + done.stderr).strip()[-2000:])
     return done.stdout
@@ -106,7 +109,8 @@ def smoke(scratch: Path, what: Path, name: str) -> str:
     run(*uv, "venv", "--quiet", "--python", sys.executable, venv)
     pins = ROOT / "constraints.txt"
     python = venv / "bin" / "python"
-    run(*uv, "pip", "install", "--quiet", "--python", python, "--constraint", pins, what)
+    install = (*uv, "pip", "install", "--quiet", "--python", python, "--constraint", pins, what)
+    run(*install, env=settings_of_uv())
     empty = scratch / f"{name}-cwd"
     empty.mkdir()
     count = run(python, "-c", SMOKE, cwd=empty).split()[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_card_says_where_the_policy_comes_from(tmp_path: Path) -> None:
     assert about["algorithm"] == "ppo"
     assert about["validation"] == result.best
     assert about["config"]["hyperparameters"]["n_epochs"] == 2
-    assert about["versions"]["torch"] == torch.__version__
+    assert about["versions"]["torch"] == metadata.version("torch")
 
 
 def test_policy_is_read_without_the_library_that_trained_it(tmp_path: Path) -> None:

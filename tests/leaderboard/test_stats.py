@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy
 from scipy import stats as scipy_stats
 
 from sixgym.envs.core.errors import ResultError
@@ -61,8 +62,12 @@ def test_interval_equals_the_enumeration_of_all_resamples() -> None:
 
 def test_interval_of_a_mean_agrees_with_scipy() -> None:
     values = np.random.default_rng(3).gamma(2.0, 1.0, 200)
+    before_1_15 = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)
     theirs = scipy_stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+        *((values,), np.mean),
+        n_resamples=20_000,
+        method="percentile",
+        **{"random_state" if before_1_15 else "rng": np.random.default_rng(0)},
     ).confidence_interval
     ours = ratio_interval(sample(values), resamples=20_000)
     width = theirs.high - theirs.low

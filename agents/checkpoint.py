@@ -99,7 +99,8 @@ def read(folder: Path, name: str) -> Snapshot:
     try:
         if _sha256(data) != described.get("sha256"):
             raise CheckpointError(f"{data}: altered: not the checksum in {name}.json")
-        return Snapshot(load_file(data), values)
+        # Copied: a file's memory is not aligned as torch's, and vectorised sums round by that.
+        return Snapshot({name: tensor.clone() for name, tensor in load_file(data).items()}, values)
     except SafetensorError as error:
         raise CheckpointError(f"{data}: not a safetensors file: {error}") from None
     except OSError as error:

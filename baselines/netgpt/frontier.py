@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.optimize import minimize_scalar
 
 from sixgym.baselines.netgpt.law import GATE, ScoreLaw
@@ -174,7 +175,7 @@ def improvement_in_quality(frontier: Frontier) -> float:
             corners.pop()
         corners.append(point)
     x, y = np.array([*corners, (1.0, corners[-1][1])]).T
-    return float(np.trapezoid(y, x))
+    return float(trapezoid(y, x))
 
 
 def _is_under(corners: list[tuple[float, float]], point: tuple[float, float]) -> bool:
@@ -196,7 +197,7 @@ def average_gap_recovered(frontier: Frontier) -> float:
         frontier: normalised, its knob from no offload to all.
     """
     order = np.argsort(frontier.offload, kind="stable")
-    return float(np.trapezoid(frontier.quality[order], frontier.offload[order]))
+    return float(trapezoid(frontier.quality[order], frontier.offload[order]))
 
 
 def call_threshold(frontier: Frontier, recovered: float) -> float:

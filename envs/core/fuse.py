@@ -108,10 +108,10 @@ def loop_options() -> dict[str, Any]:
     """
     options: dict[str, Any] = {"cpp.enable_tiling_heuristics": False}
     if sys.platform == "linux" and platform.machine() == "x86_64":
-        from torch._inductor import cpp_builder, exc
+        from torch._inductor import config, cpp_builder, exc
 
         with contextlib.suppress(exc.InvalidCxxCompiler):
-            if cpp_builder.is_gcc():
+            if hasattr(config.cpp, "march") and cpp_builder.is_gcc():  # torch 2.8 has no such
                 options["cpp.march"] = "native -ftree-loop-vectorize"
     return options
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.special import expit
 from scipy.stats import beta
 
@@ -240,7 +241,7 @@ def test_uniform_toy_frontier() -> None:
     quality = toy.quality(tau)
     assert tau[quality.argmax()] == pytest.approx(c, abs=1e-4)
     assert quality.max() == pytest.approx((1 + c * c) / 2)
-    hull = np.trapezoid(np.maximum.accumulate(quality), tau)
+    hull = trapezoid(np.maximum.accumulate(quality), tau)
     assert hull == pytest.approx(0.5 + c * c / 2 - c**3 / 6, abs=1e-6)
     assert hull == pytest.approx(0.808354, abs=1e-6)
     points = normalised(Frontier(0.25 * tau, quality, tau), 0.5, (0.25, c))

@@ -36,6 +36,8 @@ SYSTEMS = tuple(
 )
 COMMANDS = (*PAGES, "docs/environments/twin_mobility.md")
 """Pages whose commands run; on the other systems' pages some wait for what a reader brings."""
+WITH_TORCHRL = ("docs/libraries.md", "docs/tutorials/train.md")
+"""Pages whose Python needs the extra ``torchrl``."""
 SMALLER = {
     "train": shlex.split(
         "--set seeds=[0] --set total_steps=64 --set num_envs=8 --set evaluation.episodes=2 "
@@ -58,6 +60,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [*PAGES, *SYSTEMS])
 def test_python_of_a_page_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
+    if page in WITH_TORCHRL and importlib.util.find_spec("torchrl") is None:
+        pytest.skip("torchrl is not installed")
     code = "\n".join(blocks(page, "python"))
     assert code
     script = tmp_path / "page.py"

@@ -74,8 +74,8 @@ def test_shipped_files_fit_their_cards(name):
     assert (card["events"], card["tail_events"], card["K"]) == (events, tails, classes)
     assert card["licence"] == "CC BY 4.0"
     assert pool.conf.dtype == np.float32
-    assert pool.conf.min() >= 1e-6
-    assert pool.conf.max() <= 1 - 1e-6
+    assert pool.conf.min() >= np.float32(1e-6)
+    assert pool.conf.max() <= np.float32(1 - 1e-6)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -34,15 +34,21 @@ def compiled(name: str) -> Any:
         RuntimeError: there is no ``g++`` here, or it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / f"{name}.so"
-        command = [*COMPILER, "-shared", "-fPIC", f"{FOLDER / name}_step.cpp", "-o", f"{library}"]
-        try:
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise RuntimeError("no g++ is at hand") from None
-        if done.returncode:
-            raise RuntimeError(f"g++ failed: {done.stderr[:300]}")
+        made, library = Path(folder) / f"{name}.o", Path(folder) / f"{name}.so"
+        _run([*COMPILER, "-c", "-fPIC", f"{FOLDER / name}_step.cpp", "-o", f"{made}"])
+        # Linked by itself: with -ffast-math the library would flush subnormal numbers to zero, and
+        # not its own only but all of the thread that loads it.
+        _run([COMPILER[0], "-shared", f"{made}", "-o", f"{library}"])
         return ctypes.CDLL(str(library))
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise RuntimeError("no g++ is at hand") from None
+    if done.returncode:
+        raise RuntimeError(f"g++ failed: {done.stderr[:300]}")
 
 
 class NativeLoop:

@@ -158,6 +158,14 @@ def test_hand_written_steps_that_differ_are_found(
 
 
 @pytest.mark.parametrize("id", [EXIT, ID])
+def test_a_hand_written_loop_leaves_subnormal_numbers_to_the_process(
+    benchmarks: None, id: str
+) -> None:
+    native_library(id)
+    assert (torch.full((64,), 1e-40) * 1.0 > 0).all()
+
+
+@pytest.mark.parametrize("id", [EXIT, ID])
 def test_hand_written_draws_are_the_environments(benchmarks: None, id: str) -> None:
     import limits
     import roofline

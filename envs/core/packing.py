@@ -1,7 +1,7 @@
 """A step whose tensors travel in a few flat buffers, one of each dtype.
 
-Every tensor that crosses into a compiled library and out of it costs half a microsecond, and as
-much again where it is made an array. At one row that is more than the physics of most steps.
+Making a tensor, an alias of one, or an array of one costs a fraction of a microsecond. A step has
+dozens of them, which at one row is more than the physics of most (``benchmarks/single.py``).
 """
 
 from __future__ import annotations

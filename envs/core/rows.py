@@ -23,6 +23,7 @@ from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import Fused, Traced, below_autograd, trace
 from sixgym.envs.core.saved import check_saved
 from sixgym.envs.core.spaces import to_numpy
+from sixgym.envs.core.starts import LEAST_ROWS, Starts
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
@@ -156,6 +157,7 @@ class Rows(Generic[P, S]):
         self._is_behind = False
         """Whether `_state` and `_step` are older than what is held, see `_catch_up`."""
         self._ahead: DrawsAhead | None = None
+        self._starts: Starts | None = None
 
     @property
     def state(self) -> S:
@@ -218,11 +220,13 @@ class Rows(Generic[P, S]):
         episode = self.episode[index] + 1 if seeds is None else torch.zeros_like(seed)
         step = torch.zeros_like(seed)
         key = episode_key(seed, episode)
-        state = self._start_state(key, step)
         check_mapping(options)
         if options:
             self._check_options(options)
-            state = self.system.with_options(state, options)
+            state = self.system.with_options(self._start_state(key, step), options)
+            observation = self.system.observe(state)
+        else:
+            state, observation = self._begin(key, step)
         fresh = (seed, episode, step, key, *state)
         if rows is not None:
             held = (self.seed, self.episode, self.step, self._key, *self.state)
@@ -231,7 +235,22 @@ class Rows(Generic[P, S]):
         self._set_state(state, fresh[4:])
         if isinstance(self._fused, Kernel):
             self._held = self._hold(self._fused)
-        return self.system.observe(state)
+        return observation
+
+    def _begin(self, key: Tensor, step: Tensor) -> tuple[S, Observation]:
+        """First states and what is seen of them."""
+        is_worth_it = self.system.starts_often and len(key) >= LEAST_ROWS
+        if self.compile is not True or not is_worth_it or self.system.device.type != "cpu":
+            state = self._start_state(key, step)
+            return state, self.system.observe(state)
+        if self._starts is None:
+            self._starts = Starts(self._fresh)
+        return cast("tuple[S, Observation]", self._starts(key, step))
+
+    def _fresh(self, key: Tensor, step: Tensor) -> tuple[S, Observation]:
+        """The start of an episode as a function of its arguments."""
+        state = self.system.start(self.system.start_draws.draw(key, step))
+        return state, self.system.observe(state)
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         known = self.system.reset_options
@@ -446,7 +465,7 @@ class Rows(Generic[P, S]):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and deepcopy without what is made again on use."""
         self._catch_up()
-        made = dict.fromkeys(("_fused", "_held", "_ahead"))
+        made = dict.fromkeys(("_fused", "_held", "_ahead", "_starts"))
         return {**self.__dict__, **made}
 
 

@@ -98,6 +98,9 @@ class System(ABC, Generic[P, S]):
     contains_solver: ClassVar[bool] = False
     """True for a step with an inner optimiser: exempt from compilation and from the ban on host
     synchronisation."""
+    starts_often: ClassVar[bool] = False
+    """True if episodes last a step or a few: where the step is compiled for many rows, the start
+    of an episode is compiled too."""
     reset_options: ClassVar[tuple[str, ...]] = ()
     """Names of the options of ``reset`` that `with_options` understands."""
     version: ClassVar[int] = 0

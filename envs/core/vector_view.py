@@ -94,6 +94,8 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         self._everyone = np.ones(num_envs, dtype=np.bool_)
         self._everyone.setflags(write=False)
         self._waiting = False  # whether any row has ended
+        self._like: Outcome | None = None
+        """The last step, if every row ended in it."""
         self._mask_names = tuple(f"_{name}" for name in self.rows.metric_names)
 
     # ------------------------------------------------------------------ reset
@@ -137,7 +139,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
             self._ended[:] = False
         else:
             self._ended[mask] = False
-        self._waiting = bool(self._ended.any())
+        self._waiting, self._like = bool(self._ended.any()), None
         if self.render_mode == "human":
             self.render()
         return self._give(self.rows.observation()), self._no_info()
@@ -235,17 +237,20 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         any_ended = bool(np.count_nonzero(ended))
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._ended, self._waiting = ended, any_ended
+            self._like = out if any_ended and ended.all() else None
             return Transition(out, out.observation, None)
         if not any_ended:
             return Transition(out, out.observation, None)
-        index, first = self._restart(ended)
-        observation = tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
+        index, observation = self._restart(ended, out)
         return Transition(out, observation, index)
 
-    def _restart(self, ended: NDArray[np.bool_]) -> tuple[Tensor, Observation]:
+    def _restart(self, ended: NDArray[np.bool_], out: Outcome) -> tuple[Tensor, Observation]:
+        """The rows that begin again, and what all rows see then."""
         index = torch.from_numpy(np.flatnonzero(ended)).to(self.system.device)
-        every = bool(ended.all())
-        return index, self.rows.start(None if every else index)
+        if ended.all():
+            return index, self.rows.start()
+        first = self.rows.start(index)
+        return index, tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
 
     def _restart_instead(self, actions: Any, pending: NDArray[np.bool_]) -> Transition:
         """NEXT_STEP: rows that ended ignore their action, and return their first observation."""
@@ -254,10 +259,11 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         except ActionError:
             # What an ended row hands in does not matter, so only the others' must be in the space.
             action = self._reader.read(_patched(actions, pending), self.num_envs)
-        out = self.rows.advance(action)
-        index, first = self._restart(pending)
+        # Where every row has ended nothing goes on, and only the shapes of a step are wanted.
+        out = self._like or self.rows.advance(action)
+        self._like = None
+        index, observation = self._restart(pending, out)
         blank = torch.from_numpy(pending).to(self.system.device)
-        observation = tree_map(lambda o, f: o.index_copy(0, index, f), out.observation, first)
         zeroed = Outcome(
             observation=observation,
             reward=_blank(out.reward, blank),
@@ -349,7 +355,7 @@ class SixgymVectorEnv(VectorEnv[Any, Any, Any]):
         own, rest = split_saved(saved, {"rows.ended": torch.from_numpy(self._ended)})
         self.rows.load_state_dict(rest)
         self._ended = own["rows.ended"].cpu().numpy().copy()
-        self._waiting = bool(self._ended.any())
+        self._waiting, self._like = bool(self._ended.any()), None
 
 
 def split_saved(

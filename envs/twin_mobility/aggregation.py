@@ -123,6 +123,7 @@ class AgentAggregation(Game[AgentAggregationParams, AggregationState]):
     params_type = AgentAggregationParams
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     scores: ClassVar[tuple[Score, ...]] = SCORES
+    starts_often = True
     reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
 
     def __init__(

@@ -7,17 +7,46 @@ the 2^N sets of discs is tabled. The area of a union is then one look-up by the 
 exactly what counting on the raster gives: 4 KiB a row for ten agents instead of N boolean rasters.
 
 The raster is scanned line by line: a disc covers one span of cells of a line, between the borders
-of the spans the covering set does not change, so a line costs 2 N borders, not its cells.
+of the spans the covering set does not change, so a line costs 2 N borders, not its cells. Many
+lines are sorted at once by a sorting network, whose comparisons are the same for all lines and
+fuse when compiled.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from sixgym.envs.twin_mobility.aggregation_params import AgentAggregationParams
+
+FEW_ROWS = 64
+"""Below it one sort takes less time than the hundreds of calls of a network."""
+
+
+def sorting_network(size: int) -> list[tuple[int, int]]:
+    """Comparisons that sort: merge exchange [standard: Knuth, TAOCP 3, 5.2.2, algorithm M].
+
+    Args:
+        size: how many numbers, at least 1.
+
+    Returns:
+        Places (i, j), i < j, in order: the smaller of the two numbers goes to i, the larger to j.
+    """
+    found = []
+    width = 1 << (size - 1).bit_length() >> 1
+    part = width
+    while part:
+        far, rest, gap = width, 0, part
+        while True:
+            found += [(i, i + gap) for i in range(size - gap) if i & part == rest]
+            if far == part:
+                break
+            gap, far, rest = far - part, far >> 1, part
+        part >>= 1
+    return found
 
 
 class Raster:
@@ -40,10 +69,18 @@ class Raster:
         index = torch.arange(self.side, dtype=torch.float64, device=device)
         self.centre_m = self.first_m + self.cell_m * index
         """(side,) x of the cells of a line, and y of the lines."""
-        self._line = index.unsqueeze(-1)
-        bits = 2 ** torch.arange(self.num_discs, dtype=torch.int32, device=device)
+        self._line = index
+        disc = torch.arange(self.num_discs, dtype=torch.int32, device=device)
+        self._half = 1 << (self.num_discs - 1).bit_length()
+        self._place = (2 * self._half).bit_length() - 1
+        """How many bits of a packed border are its owner."""
+        self._owner = torch.cat([disc, self._half + disc]).unsqueeze(-1)
+        """Of the first borders, then of the last ones."""
+        bits = 2 ** torch.arange(self._half, dtype=torch.int32, device=device)
         self._steps = torch.cat([bits, -bits])
-        self._order = torch.arange(2 * self.num_discs, dtype=torch.int32, device=device)
+        """How the covering set changes at a border, by its owner."""
+        self._one = bits[0]
+        self._network = sorting_network(2 * self.num_discs)
 
     @property
     def num_cells(self) -> int:
@@ -58,10 +95,10 @@ class Raster:
             radius: (rows, N) m.
 
         Returns:
-            (rows, side, N) int32 first cell, and the one after the last; equal where there is none.
+            (rows, N, side) int32 first cell, and the one after the last; equal where there is none.
         """
-        x, y = ((centre.double() - self.first_m) / self.cell_m).unsqueeze(1).unbind(-1)
-        square = (radius.double() / self.cell_m).square().unsqueeze(1)
+        x, y = ((centre.double() - self.first_m) / self.cell_m).unsqueeze(-1).unbind(2)
+        square = (radius.double() / self.cell_m).square().unsqueeze(-1)
         square = square - (self._line - y).square()
         half = square.clamp_min(0.0).sqrt()
         is_crossed = (square >= 0.0).to(torch.int32)
@@ -80,18 +117,38 @@ class Raster:
             (rows, 2^N) int32; the set is the index's bits, disc i being bit i.
         """
         first, last = self.spans(centre, radius)
-        borders = torch.cat([first, last], 2)
         # Place and owner of a border in one integer, so that one sort orders both.
-        packed = (borders * len(self._order) + self._order).sort(-1).values
-        place = packed.div(len(self._order), rounding_mode="floor")
-        owner = packed - place * len(self._order)
-        covering = self._steps[owner.to(torch.int64)].cumsum(-1, dtype=torch.int32)
-        length = place[..., 1:] - place[..., :-1]
+        packed = (torch.cat([first, last], 1) << self._place) | self._owner
+        few = len(packed) < FEW_ROWS
+        covering, length = self._by_sort(packed) if few else self._by_network(packed)
         found = length.new_zeros((len(length), 2**self.num_discs))
-        index = covering[..., :-1].flatten(1).to(torch.int64)
-        found.scatter_add_(1, index, length.flatten(1))
+        found.scatter_add_(1, covering.flatten(1).to(torch.int64), length.flatten(1))
         found[:, 0] = self.num_cells - found[:, 1:].sum(1, dtype=torch.int32)
         return found
+
+    def _by_sort(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """Covering sets and lengths of the pieces of lines, (rows, 2 N - 1, side) int32."""
+        packed = packed.transpose(1, 2).sort(-1).values.transpose(1, 2)
+        place = packed >> self._place
+        owner = packed - (place << self._place)
+        covering = self._steps[owner.to(torch.int64)].cumsum(1, dtype=torch.int32)
+        return covering[:, :-1], place[:, 1:] - place[:, :-1]
+
+    def _by_network(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """The same."""
+        borders = list(packed.unbind(1))
+        for i, j in self._network:
+            low, high = borders[i], borders[j]
+            borders[i], borders[j] = torch.minimum(low, high), torch.maximum(low, high)
+        places = [border >> self._place for border in borders]
+        covering = torch.zeros_like(places[0])
+        sets = []
+        for border in borders[:-1]:
+            # A border of a disc puts it into the set or takes it out.
+            covering = covering ^ (self._one << (border & (self._half - 1)))
+            sets.append(covering)
+        lengths = [right - left for left, right in pairwise(places)]
+        return torch.stack(sets, 1), torch.stack(lengths, 1)
 
     def union_cells(self, centre: Tensor, radius: Tensor, dtype: torch.dtype) -> Tensor:
         """Cells of the union of every set of discs.
@@ -105,17 +162,21 @@ class Raster:
             (rows, 2^N); the set is the index's bits.
         """
         within = self.counts(centre, radius)
-        rows = len(within)
-        for i in range(self.num_discs):
-            # Cells covered by no disc outside the set: a sum over all subsets, bit by bit.
-            low, high = within.reshape(rows, -1, 2, 2**i).unbind(2)
-            within = torch.stack([low, low + high], 2)
+        rows, low = len(within), self.num_discs // 2
+        high = self.num_discs - low
+        # Cells covered by no disc outside the set: a sum over all subsets, bit by bit. The upper
+        # bits first, then, transposed, the lower ones, so that what is added lies side by side.
+        for bits, others in ((high, low), (low, high)):
+            for i in range(bits):
+                without, with_it = within.reshape(rows, -1, 2, 2 ** (i + others)).unbind(2)
+                within = torch.stack([without, without + with_it], 2)
+            within = within.reshape(rows, 2**bits, 2**others).transpose(1, 2).contiguous()
         # A cell is in the union unless it is covered by none but the others.
         return (self.num_cells - within.reshape(rows, -1).flip(1)).to(dtype)
 
     def masks(self, centre: Tensor, radius: Tensor) -> Tensor:
         """The cells of each disc, (rows, N, side, side) bool, lines (y) first."""
-        first, last = (t.transpose(1, 2).unsqueeze(-1) for t in self.spans(centre, radius))
+        first, last = (t.unsqueeze(-1) for t in self.spans(centre, radius))
         cell = torch.arange(self.side, dtype=torch.int32, device=first.device)
         return (cell >= first) & (cell < last)
 

@@ -91,6 +91,7 @@ class TwinRound(Game[TwinRoundParams, RoundState]):
     params_type = TwinRoundParams
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     scores: ClassVar[tuple[Score, ...]] = SCORES
+    starts_often = True
     reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
 
     def __init__(

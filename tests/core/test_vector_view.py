@@ -87,6 +87,27 @@ def test_next_step_ignores_the_action_of_an_ended_row() -> None:
     assert all(data_equivalence(outcomes[0], other, exact=True) for other in outcomes[1:])
 
 
+def test_next_step_does_not_step_when_every_row_has_ended(monkeypatch: Any) -> None:
+    """It is the restart alone, whose results are those of a batch that does step."""
+    env, other = (
+        make_vector_env(Counter, 3, end=10**9, max_episode_steps=2, info_level=1) for _ in range(2)
+    )
+    none = np.zeros((3, 1), np.float32)
+    stepped = []
+    advance = env.rows.advance
+    monkeypatch.setattr(env.rows, "advance", lambda *a: stepped.append(1) or advance(*a))
+    assert data_equivalence(env.reset(seed=1), other.reset(seed=1), exact=True)
+    for i in range(12):
+        assert data_equivalence(out := env.step(none), other.step(none), exact=True)
+        other.load_state_dict(other.state_dict())  # forgets that all of them ended together
+        assert bool(out[3].all()) == (i % 3 == 1)
+        if i % 3 == 2:
+            assert not any(np.any(value) for value in (out[1], out[2], out[3], out[4]["noise"]))
+    assert len(stepped) == 8
+    with pytest.raises(ActionError):
+        env.step(none[:2])
+
+
 def test_next_step_still_checks_the_rows_that_go_on() -> None:
     env = make_vector_env(Counter, 4)
     env.reset(seed=1)

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sixgym.envs.twin_mobility.aggregation_areas import (
+    FEW_ROWS,
     Raster,
     disc_jaccard,
     lens_area,
     mask_jaccard,
+    sorting_network,
     union_jaccard,
 )
 from sixgym.envs.twin_mobility.aggregation_params import AgentAggregationParams
@@ -96,6 +98,29 @@ def test_the_table_of_unions_is_what_counting_cells_gives(num_agents: int) -> No
         members = [i for i in range(num_agents) if subset >> i & 1]
         union = cells[:, members].any(1).sum((1, 2))
         assert table[:, subset].tolist() == union.tolist()
+
+
+@pytest.mark.parametrize("size", range(1, 13))
+def test_a_sorting_network_sorts_all_zeros_and_ones(size: int) -> None:
+    """By the 0-1 principle it then sorts any numbers [standard: Knuth, TAOCP 3, 5.3.4]."""
+    numbers = list((torch.arange(2**size) >> torch.arange(size).unsqueeze(-1)) & 1)
+    due = torch.stack(numbers).sort(0).values
+    for i, j in sorting_network(size):
+        assert i < j
+        low, high = numbers[i], numbers[j]
+        numbers[i], numbers[j] = torch.minimum(low, high), torch.maximum(low, high)
+    assert torch.equal(torch.stack(numbers), due)
+
+
+@pytest.mark.parametrize("num_agents", [2, 3, 10, 12])
+def test_many_rows_are_counted_like_few(num_agents: int) -> None:
+    """By a sorting network what is counted by a sort."""
+    raster = Raster(AgentAggregationParams.create(num_agents=num_agents))
+    centre, radius = scenario(FEW_ROWS, num_agents, seed=7)
+    many = raster.counts(centre, radius)
+    assert (many.sum(1) == raster.num_cells).all()
+    few = zip(centre.split(FEW_ROWS // 2), radius.split(FEW_ROWS // 2), strict=True)
+    assert torch.equal(many, torch.cat([raster.counts(c, r) for c, r in few]))
 
 
 def test_jaccard_of_accumulated_areas_is_that_of_the_united_rasters() -> None:

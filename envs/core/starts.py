@@ -1,0 +1,48 @@
+"""Episodes that begin by a compiled kernel, for systems whose episodes last a step or a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sixgym.envs.core.fuse import Fused, builder, flattener
+
+BLOCK_ROWS = 64
+"""A kernel has fixed shapes, and how many rows begin changes from step to step: it takes blocks of
+this many."""
+LEAST_ROWS = BLOCK_ROWS // 2
+"""Fewer begin sooner without it."""
+
+
+class Starts:
+    """A pure function of episode keys and steps, compiled, for any number of rows.
+
+    Args:
+        function: of (rows,) int64 keys and (rows,) int64 steps, to nested tuples and dictionaries
+            of tensors with the rows first.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Any]) -> None:
+        self._function = function
+        self._fused: Fused | None = None
+
+    def __call__(self, key: Tensor, step: Tensor) -> Any:
+        """The function's result, in its own structure.
+
+        Args:
+            key: (rows,) int64, at least one row.
+            step: (rows,) int64.
+        """
+        rows = key.shape[0]
+        # The last block is filled up with rows that nobody looks at.
+        missing = (0, -rows % BLOCK_ROWS)
+        keys = torch.nn.functional.pad(key, missing).split(BLOCK_ROWS)
+        steps = torch.nn.functional.pad(step, missing).split(BLOCK_ROWS)
+        if self._fused is None:
+            self._fused = Fused(self._function, keys[0], steps[0])
+        blocks = [self._fused(k, s) for k, s in zip(keys, steps, strict=True)]
+        leaves = zip(*map(flattener(blocks[0]), blocks), strict=True)
+        return builder(blocks[0])([torch.cat(parts)[:rows] for parts in leaves])

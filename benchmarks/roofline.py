@@ -9,8 +9,8 @@ Moving, indexing and converting count nothing, so all counts are lower bounds, a
 
     max(bytes / copy bandwidth, operations / peak + special functions / their rate)
 
-Beside it stands what the start of an episode takes, which is not compiled: where episodes last a
-step or a few it is most of the time.
+Beside it stands what the start of an episode takes: where episodes last a step or a few it is most
+of the time, and compiled too.
 
 The compiler computes some values twice where that is cheaper than storing them; that is part of the
 distance. Integer operations of the random numbers count like others although no processor does as

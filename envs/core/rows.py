@@ -23,7 +23,7 @@ from sixgym.envs.core.errors import OptionsError, StateError
 from sixgym.envs.core.fuse import Fused, Traced, below_autograd, trace
 from sixgym.envs.core.saved import check_saved
 from sixgym.envs.core.spaces import to_numpy
-from sixgym.envs.core.starts import LEAST_ROWS, Starts
+from sixgym.envs.core.starts import LEAST_ROWS, StartKernel, Starts
 from sixgym.envs.core.system import Action, Observation, P, S, System
 
 CHUNK_ROWS = 512
@@ -157,7 +157,7 @@ class Rows(Generic[P, S]):
         self._is_behind = False
         """Whether `_state` and `_step` are older than what is held, see `_catch_up`."""
         self._ahead: DrawsAhead | None = None
-        self._starts: Starts | None = None
+        self._starts: Starts | StartKernel | None = None
 
     @property
     def state(self) -> S:
@@ -239,13 +239,28 @@ class Rows(Generic[P, S]):
 
     def _begin(self, key: Tensor, step: Tensor) -> tuple[S, Observation]:
         """First states and what is seen of them."""
-        is_worth_it = self.system.starts_often and len(key) >= LEAST_ROWS
-        if self.compile is not True or not is_worth_it or self.system.device.type != "cpu":
-            state = self._start_state(key, step)
-            return state, self.system.observe(state)
+        begin = self._starter(key, step)
+        if begin is not None:
+            return begin(key, step)
+        state = self._start_state(key, step)
+        return state, self.system.observe(state)
+
+    def _starter(self, key: Tensor, step: Tensor) -> Callable[..., Any] | None:
+        """What begins so many rows compiled; None if they begin eagerly."""
+        if not self.compile or not self.system.starts_often or self.system.device.type != "cpu":
+            return None
+        is_kernel = self.compile == "aot"
+        if len(key) != self.num_rows if is_kernel else len(key) < LEAST_ROWS:
+            return None
         if self._starts is None:
-            self._starts = Starts(self._fresh)
-        return cast("tuple[S, Observation]", self._starts(key, step))
+            try:
+                self._starts = (
+                    StartKernel(self._fresh, key, step) if is_kernel else Starts(self._fresh)
+                )
+            except KernelError as error:
+                self._give_up(error)
+                return None
+        return self._starts
 
     def _fresh(self, key: Tensor, step: Tensor) -> tuple[S, Observation]:
         """The start of an episode as a function of its arguments."""
@@ -408,10 +423,13 @@ class Rows(Generic[P, S]):
         try:
             return Kernel(self._carrying, (*self.state, self._step, self._key), action)
         except KernelError as error:
-            text = f"compile='aot': {error}; the step runs eagerly"
-            warnings.warn(text, KernelWarning, stacklevel=4)
-            self.compile = False
+            self._give_up(error)
             return None
+
+    def _give_up(self, error: KernelError) -> None:
+        text = f"compile='aot': {error}; the step runs eagerly"
+        warnings.warn(text, KernelWarning, stacklevel=5)
+        self.compile = False
 
     def _carrying(self, carried: tuple[Tensor, ...], action: Action) -> tuple[Any, Outcome]:
         """The step as a kernel takes it."""

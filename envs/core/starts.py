@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sixgym.envs.core.aot import Kernel
 from sixgym.envs.core.fuse import Fused, builder, flattener
 
 BLOCK_ROWS = 64
@@ -15,6 +16,27 @@ BLOCK_ROWS = 64
 this many."""
 LEAST_ROWS = BLOCK_ROWS // 2
 """Fewer begin sooner without it."""
+
+
+class StartKernel:
+    """A pure function of episode keys and steps as a library, for one number of rows.
+
+    Args:
+        function: of (rows,) int64 keys and (rows,) int64 steps, to nested tuples and dictionaries
+            of tensors.
+        key: an example.
+        step: an example.
+
+    Raises:
+        KernelError: there is no compiler, see `Kernel`.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Any], key: Tensor, step: Tensor):
+        self._kernel = Kernel(lambda both: (both, function(*both)), (key, step))
+
+    def __call__(self, key: Tensor, step: Tensor) -> Any:
+        """The function's result, in its own structure; its tensors are views of few buffers."""
+        return self._kernel.tensors(self._kernel(self._kernel.hold((key, step))))
 
 
 class Starts:

@@ -165,7 +165,7 @@ def _draw_rows(system: EventOffloadMulti, one: MultiState, canvas: Canvas, slot:
             filled = max(0.0, min(share, 1.0))
             canvas.bar((x, y), (width, BAR_HEIGHT), [(filled, color)], vertical=False)
             if pitch >= WIDE:
-                canvas.text((x + width / 2, y + BAR_HEIGHT - 1), word, size=11, align="center")
+                canvas.text((x + width / 2, y + BAR_HEIGHT + 1), word, size=11, align="center")
 
 
 def _draw_foot(system: EventOffloadMulti, one: MultiState, canvas: Canvas) -> None:

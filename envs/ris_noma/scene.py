@@ -250,8 +250,9 @@ def _draw_users(model: Model, view: View, canvas: Canvas) -> None:
         for i, shares in enumerate(bars):
             canvas.bar((left + i * bar, y), (bar - 1.0, height), shares)
         canvas.circle((left + 2.5 * bar, y - 6), 5, color=user_color(user))
-        if step >= 70:
-            words = f"{1e3 * view.power[user]:.0f} mW  rho {view.factor[user]:.2f}"
+        if step >= 40:
+            words = f"{1e3 * view.power[user]:.0f} mW"
+            words += f"  rho {view.factor[user]:.2f}" if step >= 95 else ""
             canvas.text((left, y + height + 3), words, size=11)
     legend = [
         ("due now", DUE),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sixgym.envs.core import starts
-from sixgym.envs.core.make import make_system
+from sixgym.envs.core.aot import KernelError, KernelWarning
+from sixgym.envs.core.make import make_env, make_system
 from sixgym.envs.core.registry import entries, entry
 from sixgym.envs.core.rows import Rows
 from sixgym.envs.core.starts import BLOCK_ROWS, LEAST_ROWS, Starts
@@ -88,3 +90,35 @@ def test_compiled_starts_are_the_eager_ones(id: str) -> None:
         for name, due in plain.items():
             assert fast[name].dtype == due.dtype
             assert torch.allclose(fast[name].double(), due.double(), rtol=1e-5, atol=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", SHORT)
+def test_starts_ahead_of_time_are_the_eager_ones(id: str) -> None:
+    """And a step goes on from what the library of the start has made."""
+    system = entry(id).system
+    fast, plain = make_env(system, compile="aot"), make_env(system)
+    action = plain.action_space.sample()
+    for seed in (3, None, None):
+        told = []
+        for env in (fast, plain):
+            first, _ = env.reset(seed=seed)
+            told.append((first, env.rows.state_dict(), env.step(action)[:4]))
+        (first, state, step), (first_due, state_due, step_due) = told
+        assert np.allclose(first, first_due, rtol=1e-5, atol=1e-5)
+        for name, due in state_due.items():
+            assert torch.allclose(state[name].double(), due.double(), rtol=1e-5, atol=1e-5), name
+        for found, wanted in zip(step, step_due, strict=True):
+            assert np.allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_compiler_an_episode_begins_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise KernelError("no C++ compiler is at hand")
+
+    monkeypatch.setattr("sixgym.envs.core.starts.Kernel", refuse)
+    env = make_env(entry("sixgym/TwinRound-v0").system, compile="aot")
+    with pytest.warns(KernelWarning, match="no C\\+\\+ compiler is at hand; the step runs eagerly"):
+        first, _ = env.reset(seed=1)
+    due, _ = make_env(entry("sixgym/TwinRound-v0").system).reset(seed=1)
+    assert np.array_equal(first, due)

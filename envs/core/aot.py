@@ -18,7 +18,7 @@ import platform
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -29,6 +29,7 @@ from sixgym.envs.core.fuse import builder, flattener, trace
 from sixgym.envs.core.packing import packed
 
 SUFFIX = ".so"
+Options = Mapping[str, bool | str]
 OPTIONS: dict[str, bool | str] = {
     "force_pointwise_cat": True,
     "memory_planning": True,
@@ -61,13 +62,18 @@ class Kernel:
             for the rest.
         carried: tensors of the shapes and dtypes of all later calls.
         *others: the same for the other arguments.
+        options: of the compiler.
 
     Raises:
         KernelError: it is not in the cache, and there is no compiler that could make it.
     """
 
     def __init__(
-        self, function: Callable[..., Any], carried: tuple[Tensor, ...], *others: Any
+        self,
+        function: Callable[..., Any],
+        carried: tuple[Tensor, ...],
+        *others: Any,
+        options: Options = OPTIONS,
     ) -> None:
         traced = trace(function, carried, *others)
         self._step = packed(traced, len(carried))
@@ -75,7 +81,7 @@ class Kernel:
         self._num_moving = len(self._step.moves)
         self._read = self._step.moving.reader(self._num_moving)
         self._build = builder(traced.result[1])
-        self.run = _load(self._step.graph, self._step.inputs)
+        self.run = _load(self._step.graph, self._step.inputs, options)
         """The library's own call, from `inputs` to the buffers of what moves and of the result."""
 
     def hold(self, carried: Sequence[Tensor]) -> Held:
@@ -115,18 +121,20 @@ class Kernel:
         return self._build(self._step.moving.tensors(held.moving, self._num_moving))
 
 
-def _load(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+def _load(
+    graph: fx.GraphModule, inputs: list[Tensor], options: Options
+) -> Callable[[list[Tensor]], list[Tensor]]:
     """The runner of a graph, from the cache or compiled into it."""
-    name = kernel_name(graph, inputs)
+    name = kernel_name(graph, inputs, options)
     folder = kernel_folder()
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="sixgym-kernel-") as own:
-            return _runner(_compile(graph, inputs, Path(own) / f"{name}{SUFFIX}"))
+            return _runner(_compile(graph, inputs, options, Path(own) / f"{name}{SUFFIX}"))
     stored = folder / f"{name}{SUFFIX}"
     if not _is_own(stored, stat.S_ISREG):
         with tempfile.TemporaryDirectory(dir=folder) as own:
             # Complete before it has its name, so that other processes never see half of it.
-            _compile(graph, inputs, Path(own) / stored.name).replace(stored)
+            _compile(graph, inputs, options, Path(own) / stored.name).replace(stored)
     return _runner(stored)
 
 
@@ -135,15 +143,15 @@ def _runner(path: Path) -> Callable[[list[Tensor]], list[Tensor]]:
     return cast("Callable[[list[Tensor]], list[Tensor]]", library.run)
 
 
-def _compile(graph: fx.GraphModule, inputs: list[Tensor], path: Path) -> Path:
+def _compile(graph: fx.GraphModule, inputs: list[Tensor], options: Options, path: Path) -> Path:
     from torch._inductor import cpp_builder, exc
 
     try:
         cpp_builder.get_cpp_compiler()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, of its own code
-            options = {**OPTIONS, "aot_inductor.output_path": str(path)}
-            torch._inductor.aot_compile(graph, tuple(inputs), options=options)
+            given = {**options, "aot_inductor.output_path": str(path)}
+            torch._inductor.aot_compile(graph, tuple(inputs), options=given)
     except exc.InvalidCxxCompiler:
         raise KernelError("no C++ compiler is at hand") from None
     except (exc.CppCompileError, exc.InductorError, OSError, RuntimeError) as error:
@@ -153,12 +161,12 @@ def _compile(graph: fx.GraphModule, inputs: list[Tensor], path: Path) -> Path:
     return path
 
 
-def kernel_name(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
+def kernel_name(graph: fx.GraphModule, inputs: Sequence[Tensor], options: Options = OPTIONS) -> str:
     """The hash of all that a kernel depends on, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     machine = (platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability())
     version = (torch.__version__, torch.version.git_version)
-    digest.update(repr((version, machine, sorted(OPTIONS.items()))).encode())
+    digest.update(repr((version, machine, sorted(options.items()))).encode())
     digest.update(graph.code.encode())
     constants = {str(node.target) for node in graph.graph.find_nodes(op="get_attr")}
     named = [(name, getattr(graph, name)) for name in sorted(constants)]

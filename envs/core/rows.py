@@ -241,7 +241,7 @@ class Rows(Generic[P, S]):
         """First states and what is seen of them."""
         begin = self._starter(key, step)
         if begin is not None:
-            return begin(key, step)
+            return cast("tuple[S, Observation]", begin(key, step))
         state = self._start_state(key, step)
         return state, self.system.observe(state)
 

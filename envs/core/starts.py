@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sixgym.envs.core.aot import Kernel
+from sixgym.envs.core.aot import OPTIONS, Kernel
 from sixgym.envs.core.fuse import Fused, builder, flattener
 
 BLOCK_ROWS = 64
@@ -31,8 +31,12 @@ class StartKernel:
         KernelError: there is no compiler, see `Kernel`.
     """
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Any], key: Tensor, step: Tensor):
-        self._kernel = Kernel(lambda both: (both, function(*both)), (key, step))
+    def __init__(
+        self, function: Callable[[Tensor, Tensor], Any], key: Tensor, step: Tensor
+    ) -> None:
+        # Tables that are joined again and again would be written out in full: minutes to compile.
+        options = {**OPTIONS, "force_pointwise_cat": False}
+        self._kernel = Kernel(lambda both: (both, function(*both)), (key, step), options=options)
 
     def __call__(self, key: Tensor, step: Tensor) -> Any:
         """The function's result, in its own structure; its tensors are views of few buffers."""

@@ -254,9 +254,10 @@ class Rows(Generic[P, S]):
             return None
         if self._starts is None:
             try:
-                self._starts = (
-                    StartKernel(self._fresh, key, step) if is_kernel else Starts(self._fresh)
-                )
+                if is_kernel:
+                    self._starts = StartKernel(self._fresh, key, step)
+                else:
+                    self._starts = Starts(self.system.start_draws.draw, self._first)
             except KernelError as error:
                 self._give_up(error)
                 return None
@@ -264,7 +265,11 @@ class Rows(Generic[P, S]):
 
     def _fresh(self, key: Tensor, step: Tensor) -> tuple[S, Observation]:
         """The start of an episode as a function of its arguments."""
-        state = self.system.start(self.system.start_draws.draw(key, step))
+        return self._first(self.system.start_draws.draw(key, step))
+
+    def _first(self, noise: Draws) -> tuple[S, Observation]:
+        """First states of given draws, and what is seen of them."""
+        state = self.system.start(noise)
         return state, self.system.observe(state)
 
     def _check_options(self, options: Mapping[str, Any]) -> None:

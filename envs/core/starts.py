@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sixgym.envs.backend.rng import Draws
 from sixgym.envs.core.aot import OPTIONS, Kernel
 from sixgym.envs.core.fuse import Fused, builder, flattener
 
@@ -44,19 +45,27 @@ class StartKernel:
 
 
 class Starts:
-    """A pure function of episode keys and steps, compiled, for any number of rows.
+    """First draws and what is made of them, compiled, for any number of rows.
+
+    Two kernels: in one, numbers that are asked for in several places are drawn in each of them.
 
     Args:
-        function: of (rows,) int64 keys and (rows,) int64 steps, to nested tuples and dictionaries
-            of tensors with the rows first.
+        draw: a pure function of (rows,) int64 keys and (rows,) int64 steps, to a dictionary of
+            tensors with the rows first.
+        begin: a pure function of these, to nested tuples and dictionaries of such tensors.
     """
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Any]) -> None:
-        self._function = function
-        self._fused: Fused | None = None
+    def __init__(
+        self,
+        draw: Callable[[Tensor, Tensor], Draws],
+        begin: Callable[[Draws], Any],
+    ) -> None:
+        self._draw = draw
+        self._begin = begin
+        self._fused: tuple[Fused, Fused] | None = None
 
     def __call__(self, key: Tensor, step: Tensor) -> Any:
-        """The function's result, in its own structure.
+        """The result of ``begin``, in its own structure.
 
         Args:
             key: (rows,) int64, at least one row.
@@ -68,7 +77,9 @@ class Starts:
         keys = torch.nn.functional.pad(key, missing).split(BLOCK_ROWS)
         steps = torch.nn.functional.pad(step, missing).split(BLOCK_ROWS)
         if self._fused is None:
-            self._fused = Fused(self._function, keys[0], steps[0])
-        blocks = [self._fused(k, s) for k, s in zip(keys, steps, strict=True)]
+            draw = Fused(self._draw, keys[0], steps[0])
+            self._fused = draw, Fused(self._begin, draw(keys[0], steps[0]))
+        draw, begin = self._fused
+        blocks = [begin(draw(k, s)) for k, s in zip(keys, steps, strict=True)]
         leaves = zip(*map(flattener(blocks[0]), blocks), strict=True)
         return builder(blocks[0])([torch.cat(parts)[:rows] for parts in leaves])

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sixgym.envs.backend.rng import Draws
 from sixgym.envs.core import starts
 from sixgym.envs.core.aot import KernelError, KernelWarning
+from sixgym.envs.core.fuse import leaves_of
 from sixgym.envs.core.make import make_env, make_system
 from sixgym.envs.core.registry import entries, entry
 from sixgym.envs.core.rows import Rows
@@ -28,8 +30,13 @@ class Begun(NamedTuple):
     parts: dict[str, Tensor]
 
 
-def begin(key: Tensor, step: Tensor) -> Begun:
-    both = torch.stack([key + step, key - step], -1)
+def draw(key: Tensor, step: Tensor) -> dict[str, Tensor]:
+    return {"sum": key + step, "key": key}
+
+
+def begin(noise: Draws) -> Begun:
+    key, total = noise["key"], noise["sum"]
+    both = torch.stack([total, 2 * key - total], -1)
     return Begun(key, both, {"half": 0.5 * key, "zero": torch.zeros_like(key)})
 
 
@@ -37,9 +44,10 @@ def begin(key: Tensor, step: Tensor) -> Begun:
 def _without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """The function itself instead of the kernel, which insists on its shapes likewise."""
 
-    def fixed(function: Callable[..., Any], *example: Tensor) -> Callable[..., Any]:
-        def call(*given: Tensor) -> Any:
-            assert [g.shape for g in given] == [e.shape for e in example]
+    def fixed(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            pairs = zip(leaves_of(given), leaves_of(example), strict=True)
+            assert all(g.shape == e.shape for g, e in pairs)
             return function(*given)
 
         return call
@@ -50,10 +58,10 @@ def _without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_without_compiler")
 @pytest.mark.parametrize("rows", [1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS])
 def test_blocks_are_filled_up_and_put_together(rows: int) -> None:
-    made = Starts(begin)
+    made = Starts(draw, begin)
     for first in (0, 5):  # the kernel is made once
         key, step = torch.arange(first, first + rows), torch.arange(rows) % 3
-        found, due = made(key, step), begin(key, step)
+        found, due = made(key, step), begin(draw(key, step))
         assert isinstance(found, Begun)
         assert torch.equal(found.key, due.key)
         assert torch.equal(found.both, due.both)
@@ -113,7 +121,7 @@ def test_starts_ahead_of_time_are_the_eager_ones(id: str) -> None:
 
 
 def test_without_a_compiler_an_episode_begins_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
         raise KernelError("no C++ compiler is at hand")
 
     monkeypatch.setattr("sixgym.envs.core.starts.Kernel", refuse)

@@ -99,8 +99,8 @@ class System(ABC, Generic[P, S]):
     """True for a step with an inner optimiser: exempt from compilation and from the ban on host
     synchronisation."""
     starts_often: ClassVar[bool] = False
-    """True if episodes last a step or a few: where the step is compiled for many rows, the start
-    of an episode is compiled too."""
+    """True if episodes last a step or a few: where the step is compiled, the start of an episode is
+    compiled too, on a CPU."""
     reset_options: ClassVar[tuple[str, ...]] = ()
     """Names of the options of ``reset`` that `with_options` understands."""
     version: ClassVar[int] = 0

@@ -23,7 +23,7 @@ from torch import Tensor
 from sixgym.envs.twin_mobility.aggregation_params import AgentAggregationParams
 
 FEW_ROWS = 64
-"""Below it one sort takes less time than the hundreds of calls of a network."""
+"""Below it, and on an accelerator, one sort is made: a network is hundreds of calls."""
 
 
 def sorting_network(size: int) -> list[tuple[int, int]]:
@@ -119,8 +119,8 @@ class Raster:
         first, last = self.spans(centre, radius)
         # Place and owner of a border in one integer, so that one sort orders both.
         packed = (torch.cat([first, last], 1) << self._place) | self._owner
-        few = len(packed) < FEW_ROWS
-        covering, length = self._by_sort(packed) if few else self._by_network(packed)
+        is_many = len(packed) >= FEW_ROWS and packed.device.type == "cpu"
+        covering, length = self._by_network(packed) if is_many else self._by_sort(packed)
         found = length.new_zeros((len(length), 2**self.num_discs))
         found.scatter_add_(1, covering.flatten(1).to(torch.int64), length.flatten(1))
         found[:, 0] = self.num_cells - found[:, 1:].sum(1, dtype=torch.int32)
